@@ -1,0 +1,121 @@
+#pragma once
+
+#include <utility>
+
+#include <tenon/autograd/tape.hpp>
+#include <tenon/core/element_type.hpp>
+
+namespace tenon {
+
+/// The ElementType that stands for T.
+template <Element T>
+constexpr ElementType element_type_of() {
+    if constexpr (std::same_as<T, double>)
+        return ElementType::f64;
+    else if constexpr (std::same_as<T, float>)
+        return ElementType::f32;
+    else if constexpr (std::same_as<T, bf16>)
+        return ElementType::bf16;
+    else if constexpr (std::same_as<T, f16>)
+        return ElementType::f16;
+    else if constexpr (std::same_as<T, bool>)
+        return ElementType::boolean;
+    else if constexpr (sizeof(T) == 1)
+        return std::signed_integral<T> ? ElementType::i8 : ElementType::u8;
+    else if constexpr (sizeof(T) == 2)
+        return std::signed_integral<T> ? ElementType::i16 : ElementType::u16;
+    else if constexpr (sizeof(T) == 4)
+        return std::signed_integral<T> ? ElementType::i32 : ElementType::u32;
+    else
+        return std::signed_integral<T> ? ElementType::i64 : ElementType::u64;
+}
+
+/// What a parameter is for: decides its initializer and which optimizer rule applies to it.
+enum class Role {
+    matrix,     ///< of a linear layer, [out, in]
+    embedding,  ///< one row a token
+    head,       ///< hidden state to logits, [vocabulary, width]
+    gain,       ///< of a norm
+};
+
+/// A parameter with its shape erased to values: what optimizers, counting, loading and saving work on.
+class ParameterBase {
+public:
+    ParameterBase(Role role, ElementType type, const Extents& extents) : role(role), type(type), extents(extents) {}
+    ParameterBase(ParameterBase&& other) noexcept
+        : role(other.role), type(other.type), extents(other.extents), storage(std::move(other.storage)),
+          data(std::exchange(other.data, nullptr)), gradient(std::exchange(other.gradient, nullptr)) {}
+    ParameterBase& operator=(ParameterBase&&) = delete;
+    ~ParameterBase() { delete gradient; }
+
+    std::int64_t size() const { return extents.count(); }
+
+    const Role role;
+    const ElementType type;
+    const Extents extents;
+    Storage storage;
+    void* data = nullptr;
+    GradientSlot* gradient = nullptr;  // null in a model that only runs forward
+
+protected:
+    // A slot of its own place in memory: the tape points to it while the model may be moved.
+    void create_gradient() {
+        gradient = new GradientSlot;
+        gradient->count = size();
+    }
+};
+
+/// A trained tensor, with the place where its gradient gathers if Tracking is `Tracked`. Its elements are
+/// uninitialized until the model that it belongs to initializes or loads them. It stands for its tensor wherever
+/// an operation or an expression takes one.
+template <Real T, class S, class D = Cpu, class Tracking = Tracked>
+class Parameter : public ParameterBase {
+public:
+    using value_type = T;
+    using shape_type = S;
+    using device_type = D;
+    using tensor_type = Tensor<T, S, D, Tracking>;
+
+    explicit Parameter(Role role, const Extents& extents = S::codes)
+        : ParameterBase(role, element_type_of<T>(), extents) {
+        if (!may_convert(extents, S::codes) || !extents.all_exact()) throw_mismatch<mismatch::assignment>(extents, S::codes);
+        storage = Storage(Memory<D>::allocate(static_cast<std::size_t>(size()) * sizeof(T)));
+        data = storage.data();
+        if constexpr (Tracking::is_tracked) create_gradient();
+    }
+
+    /// A parameter that starts as a copy of a tensor.
+    explicit Parameter(const Tensor<T, S, D>& value, Role role = Role::matrix) : Parameter(role, value.extents()) {
+        std::copy_n(value.data(), value.size(), static_cast<T*>(data));
+    }
+
+    tensor_type tensor() const {
+        if constexpr (Tracking::is_tracked)
+            return {storage, static_cast<T*>(data), extents, {}, Tracked(0, gradient)};
+        else
+            return {storage, static_cast<T*>(data), extents};
+    }
+
+    /// The values, outside of differentiation.
+    Tensor<T, S, D> value() const { return {storage, static_cast<T*>(data), extents}; }
+
+    /// What backward passes have added up since the gradient was last cleared; zeros if none has.
+    Tensor<ComputeOf<T>, S, D> accumulated_gradient() const
+        requires Tracking::is_tracked
+    {
+        const bool is_new = !gradient->written;
+        const auto contribution = contribute<ComputeOf<T>, D>(*gradient);
+        if (is_new) {
+            std::fill_n(contribution.data, size(), ComputeOf<T>(0));
+            gradient->written = false;
+        }
+        return {gradient->storage, contribution.data, extents};
+    }
+
+    /// Forgets the gradient; the next contribution overwrites it.
+    void clear_gradient() {
+        if (gradient) gradient->written = false;
+    }
+};
+
+}  // namespace tenon

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cmath>
+#include <concepts>
+
+namespace tenon {
+
+// The functions that kernels are written with, for one number. `core/packet.hpp` has the same set for a
+// packet of numbers, so that a template such as `x / (V(1) + exp(-x))` serves both, and the device too:
+// constexpr lets nvcc compile these for it (--expt-relaxed-constexpr).
+
+template <std::floating_point T>
+constexpr T exp(T x) {
+    return std::exp(x);
+}
+template <std::floating_point T>
+constexpr T log(T x) {
+    return std::log(x);
+}
+template <std::floating_point T>
+constexpr T sqrt(T x) {
+    return std::sqrt(x);
+}
+template <std::floating_point T>
+constexpr T tanh(T x) {
+    return std::tanh(x);
+}
+template <std::floating_point T>
+constexpr T sin(T x) {
+    return std::sin(x);
+}
+template <std::floating_point T>
+constexpr T cos(T x) {
+    return std::cos(x);
+}
+template <std::floating_point T>
+constexpr T abs(T x) {
+    return x < T(0) ? -x : x;
+}
+
+/// 1 / x.
+template <std::floating_point T>
+constexpr T reciprocal(T x) {
+    return T(1) / x;
+}
+
+/// 1 / sqrt(x).
+template <std::floating_point T>
+constexpr T rsqrt(T x) {
+    return T(1) / std::sqrt(x);
+}
+
+template <std::floating_point T>
+constexpr T min(T a, T b) {
+    return b < a ? b : a;
+}
+template <std::floating_point T>
+constexpr T max(T a, T b) {
+    return a < b ? b : a;
+}
+
+/// a * b + c, rounded once where the hardware does so at no cost.
+template <std::floating_point T>
+constexpr T fma(T a, T b, T c) {
+    return a * b + c;
+}
+
+/// `yes` where the condition holds, else `no`.
+template <std::floating_point T>
+constexpr T select(bool condition, T yes, T no) {
+    return condition ? yes : no;
+}
+
+/// Reads one number in the type of computation `V`. Storage types narrower than any `V` add overloads of
+/// their own.
+template <std::floating_point V>
+constexpr V load_as(const V* from) {
+    return *from;
+}
+
+/// Writes one number in the type of storage.
+template <std::floating_point V>
+constexpr void store_as(V value, V* to) {
+    *to = value;
+}
+
+}  // namespace tenon

@@ -1,0 +1,253 @@
+#pragma once
+
+#include <algorithm>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <tenon/core/element.hpp>
+#include <tenon/core/layout.hpp>
+#include <tenon/core/mismatch.hpp>
+#include <tenon/core/storage.hpp>
+#include <tenon/core/tracking.hpp>
+
+namespace tenon {
+
+namespace mismatch {
+/// A tensor or expression of shape From cannot initialize or be assigned to one of shape To.
+template <class From, class To>
+struct assignment;
+/// A tracked value would lose its gradient: write `Tensor h = …`, or `detach(…)` where that is meant.
+template <class From, class To>
+struct assignment_drops_the_gradient;
+}  // namespace mismatch
+
+template <Element T, class S, class D = Cpu, class Tracking = Untracked, class Layout = RowMajor>
+class Tensor;
+
+template <class X>
+inline constexpr bool is_tensor = false;
+template <class T, class S, class D, class G, class L>
+inline constexpr bool is_tensor<Tensor<T, S, D, G, L>> = true;
+
+template <class X>
+concept TensorLike = is_tensor<std::remove_cvref_t<X>>;
+
+/// An expression that has not been evaluated (see `expression/expression.hpp`).
+template <class X>
+concept Lazy = requires {
+    typename std::remove_cvref_t<X>::lazy_expression;
+};
+
+/// A tensor: a handle on a block of a device's memory whose shape is a type. Copying shares the elements,
+/// `clone` copies them. Extents that the type leaves open are given when it is made, in order:
+///
+///     auto x = Tensor<float, Shape<upto<2048>, 768>>::zeros(17);   // [17, 768]
+///
+/// A default-constructed tensor holds nothing. Element access is checked and is the host's only.
+template <Element T, class S, class D, class Tracking, class Layout>
+class Tensor {
+public:
+    static_assert(is_shape<S>, "the second argument of Tensor is a Shape<...>");
+    using value_type = T;
+    using shape_type = S;
+    using device_type = D;
+    using tracking_type = Tracking;
+    using layout_type = Layout;
+    static constexpr int rank = S::rank;
+    static constexpr bool is_tracked = Tracking::is_tracked;
+    static constexpr bool is_packed = Layout::is_packed;
+
+    Tensor() = default;
+
+    /// From parts; for operations. The extents have been checked.
+    Tensor(Storage storage, T* data, const Extents& extents, Layout layout = {}, Tracking tracking = {})
+        : storage_(std::move(storage)),
+          data_(data),
+          extents_(extents),
+          layout_(layout),
+          tracking_(std::move(tracking)) {}
+
+    /// From a tensor of a shape that fits: what the types leave open is checked now. Throws ShapeError.
+    template <class From>
+        requires(!std::same_as<From, S> && may_convert(From::codes, S::codes))
+    Tensor(const Tensor<T, From, D, Tracking, Layout>& other)
+        : Tensor(other.storage(), other.data(), converted<From>(other.extents()), other.layout(),
+                 other.tracking()) {}
+
+    template <class From>
+        requires(!may_convert(From::codes, S::codes))
+    Tensor(const Tensor<T, From, D, Tracking, Layout>&, mismatch::assignment<From, S> = {});
+
+    template <class From>
+        requires(!Tracking::is_tracked)
+    Tensor(const Tensor<T, From, D, Tracked, Layout>&, mismatch::assignment_drops_the_gradient<From, S> = {});
+
+    /// Evaluates an expression.
+    template <Lazy E>
+        requires(may_convert(std::remove_cvref_t<E>::shape_type::codes, S::codes) &&
+                 std::remove_cvref_t<E>::is_tracked == is_tracked && Layout::is_packed)
+    Tensor(E&& expression) : Tensor(materialize_as<T>(expression)) {}
+
+    template <Lazy E>
+        requires(!may_convert(std::remove_cvref_t<E>::shape_type::codes, S::codes))
+    Tensor(E&&, mismatch::assignment<typename std::remove_cvref_t<E>::shape_type, S> = {});
+
+    template <Lazy E>
+        requires(std::remove_cvref_t<E>::is_tracked && !is_tracked)
+    Tensor(E&&, mismatch::assignment_drops_the_gradient<typename std::remove_cvref_t<E>::shape_type, S> = {});
+
+    /// Elements of any value. `lengths`: one for each extent that the shape leaves open.
+    template <std::same_as<int>... N>
+        requires(sizeof...(N) == S::dynamic_count && Layout::is_packed && !Tracking::is_tracked)
+    static Tensor uninitialized(N... lengths) { return with_extents(complete({lengths...})); }
+
+    template <std::same_as<int>... N>
+    static Tensor zeros(N... lengths) {
+        return filled(T(0.0f), lengths...);
+    }
+
+    template <std::same_as<int>... N>
+    static Tensor filled(T value, N... lengths) {
+        Tensor result = uninitialized(lengths...);
+        std::fill_n(result.data(), result.size(), value);
+        return result;
+    }
+
+    /// A copy of `values`, in row-major order. Throws ShapeError where their number differs.
+    template <std::same_as<int>... N>
+    static Tensor from(std::span<const T> values, N... lengths) {
+        Tensor result = uninitialized(lengths...);
+        result.require_count(values.size());
+        std::copy_n(values.data(), values.size(), result.data());
+        return result;
+    }
+    template <std::same_as<int>... N>
+    static Tensor of(std::initializer_list<T> values, N... lengths) {
+        return from(std::span<const T>(values.begin(), values.size()), lengths...);
+    }
+
+    /// A view of memory that the caller keeps alive. Throws ShapeError where the number of elements differs.
+    template <std::same_as<int>... N>
+    static Tensor borrow(std::span<T> values, N... lengths) {
+        Tensor result({}, values.data(), complete({lengths...}));
+        result.require_count(values.size());
+        return result;
+    }
+
+    /// Elements of any value, for extents known at run time. Throws ShapeError where they do not fit the
+    /// type.
+    static Tensor with_extents(const Extents& lengths) requires(Layout::is_packed && !Tracking::is_tracked) {
+        if (!may_convert(lengths, S::codes)) throw_mismatch<mismatch::assignment>(lengths, S::codes);
+        Storage storage(Memory<D>::allocate(static_cast<std::size_t>(lengths.count()) * sizeof(T)));
+        T* data = static_cast<T*>(storage.data());
+        return Tensor(std::move(storage), data, lengths);
+    }
+
+    const Extents& extents() const { return extents_.get(); }
+    int extent(int axis) const { return extents()[axis < 0 ? axis + rank : axis]; }
+    Strides strides() const {
+        if constexpr (is_packed)
+            return row_major_strides(extents());
+        else
+            return layout_.strides;
+    }
+    /// Number of elements.
+    std::int64_t size() const {
+        if constexpr (S::is_static)
+            return S::codes.count();
+        else
+            return extents().count();
+    }
+
+    T* data() const { return data_; }
+    const Storage& storage() const { return storage_; }
+    const Layout& layout() const { return layout_; }
+    const Tracking& tracking() const { return tracking_; }
+    ArrayView<T> view() const { return {data_, extents(), strides()}; }
+    explicit operator bool() const { return data_ != nullptr; }
+
+    std::span<T> span() const requires(Layout::is_packed) {
+        return {data_, static_cast<std::size_t>(size())};
+    }
+
+    /// The element at these indices. Throws ShapeError where one lies outside.
+    template <std::convertible_to<std::int64_t>... I>
+        requires(sizeof...(I) == rank)
+    T& operator()(I... indices) { return data_[offset({static_cast<std::int64_t>(indices)...})]; }
+    template <std::convertible_to<std::int64_t>... I>
+        requires(sizeof...(I) == rank)
+    const T& operator()(I... indices) const { return data_[offset({static_cast<std::int64_t>(indices)...})]; }
+
+    /// The only element of a tensor of one.
+    T item() const {
+        if (size() != 1) throw ShapeError("item: expected one element, got " + detail::shape_text(extents()));
+        return *data_;
+    }
+
+    /// A copy with elements of its own.
+    Tensor clone() const requires(Layout::is_packed && !Tracking::is_tracked) {
+        Tensor result = with_extents(extents());
+        std::copy_n(data_, size(), result.data());
+        return result;
+    }
+
+private:
+    static Extents complete(std::initializer_list<int> lengths) {
+        Extents extents = S::codes;
+        const int* next = lengths.begin();
+        for (int axis = 0; axis < rank; ++axis) {
+            if (is_exact(extents[axis])) continue;
+            if (*next < 0 || extents_conflict(*next, extents[axis])) {
+                extents[axis] = *next;
+                throw_mismatch<mismatch::assignment>(extents, S::codes);
+            }
+            extents[axis] = *next++;
+        }
+        return extents;
+    }
+
+    template <class From>
+    static const Extents& converted(const Extents& lengths) {
+        if (!may_convert(lengths, S::codes)) throw_mismatch<mismatch::assignment>(lengths, S::codes);
+        return lengths;
+    }
+
+    void require_count(std::size_t count) const {
+        if (static_cast<std::int64_t>(count) != size())
+            throw ShapeError("expected " + std::to_string(size()) + " elements for " +
+                             detail::shape_text(extents()) + ", got " + std::to_string(count));
+    }
+
+    std::int64_t offset(const std::int64_t (&indices)[rank == 0 ? 1 : rank]) const {
+        static_assert(std::same_as<D, Cpu>,
+                      "elements of a tensor on a GPU are read by copying it to the Cpu");
+        const Strides steps = strides();
+        std::int64_t at = 0;
+        for (int axis = 0; axis < rank; ++axis) {
+            if (indices[axis] < 0 || indices[axis] >= extents()[axis])
+                throw ShapeError("index " + std::to_string(indices[axis]) + " is outside axis " +
+                                 std::to_string(axis) + " of " + detail::shape_text(extents()));
+            at += indices[axis] * steps[axis];
+        }
+        return at;
+    }
+
+    Storage storage_;
+    T* data_ = nullptr;
+    [[no_unique_address]] detail::ExtentsOf<S> extents_;
+    [[no_unique_address]] Layout layout_;
+    [[no_unique_address]] Tracking tracking_;
+};
+
+/// `Tensor h = silu(gate) * up;` deduces all of the type.
+template <Lazy E>
+Tensor(E) -> Tensor<typename E::value_type, typename E::shape_type, typename E::device_type,
+                    typename E::tracking_type>;
+
+/// The same elements, outside of differentiation.
+template <class T, class S, class D, class G, class L>
+Tensor<T, S, D, Untracked, L> detach(const Tensor<T, S, D, G, L>& x) {
+    return {x.storage(), x.data(), x.extents(), x.layout()};
+}
+
+}  // namespace tenon

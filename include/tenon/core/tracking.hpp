@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <tenon/core/storage.hpp>
+#include <utility>
+
+namespace tenon {
+
+/// Where the gradient of one value gathers: packed, in the value's own shape, of `ComputeOf` its element
+/// type. Memory is taken at the first contribution, which overwrites; later ones accumulate.
+struct GradientSlot {
+    Storage storage;
+    std::int64_t count = 0;
+    bool written = false;
+};
+
+/// The part of a thread's tape that values need to know: which graph is being recorded, and how many handles
+/// still refer to it. A graph that nothing refers to any more is dropped without a backward pass.
+struct GraphState {
+    std::uint64_t id = 0;
+    std::int64_t live = 0;
+    void (*abandon)(GraphState&) = nullptr;
+};
+
+namespace detail {
+inline constinit thread_local GraphState* current_graph = nullptr;
+}
+
+/// Says by its type that a tensor takes no part in differentiation.
+struct Untracked {
+    static constexpr bool is_tracked = false;
+};
+
+/// Says by its type that a tensor's gradient is wanted, and links it to the place where that gathers.
+/// Copies count as references to the graph; a parameter's link (graph 0) refers to none.
+class Tracked {
+public:
+    static constexpr bool is_tracked = true;
+
+    Tracked() = default;
+    Tracked(std::uint64_t graph, GradientSlot* slot) : graph_(graph), slot_(slot) { retain(); }
+    Tracked(const Tracked& other) : graph_(other.graph_), slot_(other.slot_) { retain(); }
+    Tracked(Tracked&& other) noexcept
+        : graph_(std::exchange(other.graph_, 0)), slot_(std::exchange(other.slot_, nullptr)) {}
+    Tracked& operator=(Tracked other) noexcept {
+        std::swap(graph_, other.graph_);
+        std::swap(slot_, other.slot_);
+        return *this;
+    }
+    ~Tracked() { release(); }
+
+    std::uint64_t graph() const { return graph_; }
+    GradientSlot* slot() const { return slot_; }
+
+private:
+    [[gnu::noinline]] void retain() {
+        if (GraphState* state = detail::current_graph; graph_ && state && state->id == graph_) ++state->live;
+    }
+    [[gnu::noinline]] void release() {
+        GraphState* state = detail::current_graph;
+        if (!graph_ || !state || state->id != graph_) return;
+        if (--state->live == 0) state->abandon(*state);
+    }
+
+    std::uint64_t graph_ = 0;
+    GradientSlot* slot_ = nullptr;
+};
+
+}  // namespace tenon

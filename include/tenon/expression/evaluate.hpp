@@ -1,0 +1,180 @@
+#pragma once
+
+#include <tenon/expression/expression.hpp>
+#include <tenon/expression/program.hpp>
+#include <tenon/expression/tree.hpp>
+
+namespace tenon {
+namespace detail {
+
+/// The innermost axis of an iteration: the last whose extent is not 1 by type. -1 for a scalar.
+constexpr int innermost_axis(const Extents& codes) {
+    for (int axis = codes.rank - 1; axis >= 0; --axis)
+        if (codes[axis] != 1) return axis;
+    return codes.rank - 1;
+}
+
+/// How a leaf is read, from its type alone.
+constexpr tree::Access access_of(const Extents& whole, int inner, const Extents& own, bool is_packed) {
+    const int axis = inner - (whole.rank - own.rank);
+    if (axis < 0 || own[axis] == 1) return tree::Access::uniform;
+    return is_packed && is_exact(own[axis]) ? tree::Access::contiguous : tree::Access::strided;
+}
+
+/// Where a part of an expression is evaluated: in a row loop over `whole`, along its axis `inner`.
+struct Place {
+    Extents whole;
+    int inner = 0;
+    bool is_per_row = false;  // the loop has one element a row, on an axis that the shapes lack
+};
+
+template <class E>
+struct RootPlace {
+    static constexpr Place place = [] {
+        const Extents codes = E::shape_type::codes;
+        if (!E::row_codes.reduces) return Place{codes, innermost_axis(codes), false};
+        Extents whole = codes;
+        if (E::row_codes.drops_axis) whole.append(1);
+        return Place{whole, whole.rank - 1, E::row_codes.drops_axis};
+    }();
+};
+
+template <class A>
+struct ReductionPlace {
+    static constexpr Place place{A::shape_type::codes, A::shape_type::codes.rank - 1, false};
+};
+
+/// An expression's canonical tree: shapes gone; leaves, constants and reductions numbered in order from the numbers
+/// given. `leaves`, `constants` and `reductions` are the numbers after it.
+template <class X, class At, int Leaves, int Constants, int Reductions, bool with_gradients>
+struct Lower;
+
+template <class T, class S, class D, class G, class Layout, class At, int Leaves, int Constants, int Reductions,
+          bool with_gradients>
+struct Lower<Tensor<T, S, D, G, Layout>, At, Leaves, Constants, Reductions, with_gradients> {
+    static constexpr Place place = At::place;
+    static constexpr tree::Access access =
+        place.is_per_row ? tree::Access::uniform
+                         : access_of(place.whole, place.inner, S::codes, Layout::is_packed);
+    using type = tree::Leaf<T, Leaves, access, with_gradients && G::is_tracked>;
+    static constexpr int leaves = Leaves + 1, constants = Constants, reductions = Reductions;
+
+    template <class Inputs>
+    static void collect(const Tensor<T, S, D, G, Layout>& x, Inputs& inputs) {
+        inputs.operands[Leaves] = {x.storage(),      x.data(),         x.extents(), x.strides(),
+                                   gradient_slot(x), place.is_per_row};
+    }
+};
+
+template <class At, int Leaves, int Constants, int Reductions, bool with_gradients>
+struct Lower<Scalar, At, Leaves, Constants, Reductions, with_gradients> {
+    using type = tree::Constant<Constants>;
+    static constexpr int leaves = Leaves, constants = Constants + 1, reductions = Reductions;
+
+    template <class Inputs>
+    static void collect(const Scalar& x, Inputs& inputs) {
+        inputs.constants[Constants] = static_cast<std::remove_reference_t<decltype(inputs.constants[0])>>(x.value);
+    }
+};
+
+template <class F, class A, class At, int Leaves, int Constants, int Reductions, bool with_gradients>
+struct Lower<Expression<F, A, void>, At, Leaves, Constants, Reductions, with_gradients> {
+    using LowerA = Lower<A, At, Leaves, Constants, Reductions, with_gradients>;
+    using type = tree::Apply<F, typename LowerA::type>;
+    static constexpr int leaves = LowerA::leaves, constants = LowerA::constants, reductions = LowerA::reductions;
+
+    template <class Inputs>
+    static void collect(const Expression<F, A, void>& x, Inputs& inputs) {
+        LowerA::collect(x.a, inputs);
+    }
+};
+
+template <class F, class A, class B, class At, int Leaves, int Constants, int Reductions, bool with_gradients>
+struct Lower<Expression<F, A, B>, At, Leaves, Constants, Reductions, with_gradients> {
+    using LowerA = Lower<A, At, Leaves, Constants, Reductions, with_gradients>;
+    using LowerB = Lower<B, At, LowerA::leaves, LowerA::constants, LowerA::reductions, with_gradients>;
+    using type = tree::Apply<F, typename LowerA::type, typename LowerB::type>;
+    static constexpr int leaves = LowerB::leaves, constants = LowerB::constants, reductions = LowerB::reductions;
+
+    template <class Inputs>
+    static void collect(const Expression<F, A, B>& x, Inputs& inputs) {
+        LowerA::collect(x.a, inputs);
+        LowerB::collect(x.b, inputs);
+    }
+};
+
+template <class R, bool keeps_axis, class A, class At, int Leaves, int Constants, int Reductions, bool with_gradients>
+struct Lower<Reduction<R, keeps_axis, A>, At, Leaves, Constants, Reductions, with_gradients> {
+    using LowerA = Lower<A, ReductionPlace<A>, Leaves, Constants, Reductions, with_gradients>;
+    static constexpr int index = LowerA::reductions;
+    using type = tree::Reduce<R, index, typename LowerA::type>;
+    static constexpr int leaves = LowerA::leaves, constants = LowerA::constants, reductions = index + 1;
+
+    template <class Inputs>
+    static void collect(const Reduction<R, keeps_axis, A>& x, Inputs& inputs) {
+        LowerA::collect(x.a, inputs);
+        inputs.lengths[index] = x.a.extents()[A::shape_type::rank - 1];
+    }
+};
+
+template <class Device, class Tree, bool per_row, class T, class C, int L, int K, int N>
+[[gnu::noinline]] void run_forward(const program::Inputs<C, L, K, N>& inputs, T* out) {
+    Kernel<Elementwise, Device>::template forward<Tree, per_row>(program::prepare(inputs), out);
+}
+
+/// A whole fused expression on the tape.
+template <class Device, class Tree, bool per_row, class C, int L, int K, int N>
+struct ExpressionNode : Node {
+    program::Inputs<C, L, K, N> inputs;
+
+    void backward() {
+        Kernel<Elementwise, Device>::template backward<Tree, per_row>(program::prepare(inputs),
+                                                                     static_cast<const C*>(output.storage.data()));
+    }
+};
+
+}  // namespace detail
+
+/// Evaluates an expression to elements of type T: one fused pass over memory.
+template <class T, Lazy E>
+auto materialize_as(const E& expression) {
+    using S = typename E::shape_type;
+    using D = typename E::device_type;
+    using C = ComputeOf<typename E::value_type>;
+    using At = detail::RootPlace<E>;
+    constexpr detail::Place place = At::place;
+    using Forward = detail::Lower<E, At, 0, 0, 0, false>;
+    constexpr int leaves = Forward::leaves, constants = Forward::constants, reductions = Forward::reductions;
+    // With reductions a last axis of 1 holds one element a row, too: it is computed once, not in packets.
+    constexpr bool per_row = E::row_codes.reduces && place.whole[place.whole.rank - 1] == 1;
+
+    program::Inputs<C, leaves, constants, reductions> inputs;
+    inputs.whole = expression.extents();
+    if (place.is_per_row) inputs.whole.append(1);
+    inputs.inner = place.inner;
+    Forward::collect(expression, inputs);
+
+    auto result = Tensor<T, S, D>::with_extents(expression.extents());
+    detail::run_forward<D, typename Forward::type, per_row>(inputs, result.data());
+    if constexpr (E::is_tracked) {
+        using Reverse = detail::Lower<E, At, 0, 0, 0, true>;
+        using Node = detail::ExpressionNode<D, typename Reverse::type, per_row, C, leaves, constants, reductions>;
+        return track<Node>(result, std::move(inputs));
+    } else {
+        return result;
+    }
+}
+
+/// Evaluates an expression; a tensor is returned as it is.
+template <class X>
+auto evaluate(X&& x) {
+    using Plain = std::remove_cvref_t<X>;
+    if constexpr (Lazy<Plain>)
+        return materialize_as<typename Plain::value_type>(x);
+    else if constexpr (detail::HasTensor<Plain>)
+        return x.tensor();
+    else
+        return Plain(std::forward<X>(x));
+}
+
+}  // namespace tenon

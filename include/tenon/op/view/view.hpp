@@ -1,0 +1,310 @@
+#pragma once
+
+#include <tenon/expression/evaluate.hpp>
+#include <tenon/expression/functions.hpp>
+
+/// Views: tensors that share another's elements under another shape. None copies; the gradient of a view goes into
+/// the place that it shows.
+namespace tenon {
+
+namespace mismatch {
+/// Shapes From and To differ in their number of elements.
+template <class From, class To>
+struct reshape_changes_the_number_of_elements;
+/// Shape From does not broadcast to shape To.
+template <class From, class To>
+struct broadcast_to_extents_differ;
+/// The range begins or ends outside of the axis, or ends before it begins.
+template <class S, class Range>
+struct slice_outside_of_extent;
+/// A view names an axis that the shape does not have.
+template <class S, class Axis>
+struct view_of_no_such_axis;
+}  // namespace mismatch
+
+/// Names views where kernels are declared.
+struct View {};
+
+/// The range [Begin, End) of a slice that is known at compile time.
+template <int Begin, int End>
+struct range {};
+
+namespace detail {
+
+template <int... Axis>
+struct axes;
+
+/// Where the elements of a view lie in an array of given strides.
+struct ViewMap {
+    std::int64_t offset = 0;
+    Extents extents;
+    Strides strides;
+};
+
+/// A strided view on the tape. Its own gradient is packed; the map leads from there into the packed gradient of what
+/// it shows.
+template <class Device, class C>
+struct ViewNode : Node {
+    GradientSlot* slot;
+    ViewMap map;
+
+    void backward() {
+        if (!slot) return;
+        const Contribution<C> gradient = contribute<C>(*slot);
+        Kernel<View, Device>::add(static_cast<const C*>(output.storage.data()), map.extents, map.strides,
+                                  gradient.data + map.offset, gradient.accumulate ? nullptr : gradient.data, slot->count);
+    }
+};
+
+/// The view of x that `map_of(extents, strides)` describes, for its value and again for its gradient.
+template <class S, class Layout, class X, class MapOf>
+auto make_view(const X& x, MapOf map_of) {
+    using T = typename X::value_type;
+    using D = typename X::device_type;
+    const ViewMap map = map_of(x.extents(), x.strides());
+    Layout layout;
+    if constexpr (!Layout::is_packed) layout.strides = map.strides;
+    if constexpr (X::is_tracked) {
+        GradientSlot* slot = gradient_slot(x);
+        Tracked link = Tape::current().record<ViewNode<D, ComputeOf<T>>>(
+            map.extents.count(), slot, map_of(x.extents(), row_major_strides(x.extents())));
+        return Tensor<T, S, D, Tracked, Layout>(x.storage(), x.data() + map.offset, map.extents, layout, std::move(link));
+    } else {
+        return Tensor<T, S, D, Untracked, Layout>(x.storage(), x.data() + map.offset, map.extents, layout);
+    }
+}
+
+constexpr int axis_number(int axis, int rank) { return axis < 0 ? axis + rank : axis; }
+constexpr bool has_axis(int axis, int rank) { return axis_number(axis, rank) >= 0 && axis_number(axis, rank) < rank; }
+
+template <class S, int A, int B>
+struct Transposed {
+    static constexpr Extents extents = [] {
+        Extents codes = S::codes;
+        codes[A] = S::codes[B];
+        codes[B] = S::codes[A];
+        return codes;
+    }();
+};
+
+template <class S, int Axis, ExtentCode length>
+struct Resized {
+    static constexpr Extents extents = [] {
+        Extents codes = S::codes;
+        codes[Axis] = length;
+        return codes;
+    }();
+};
+
+template <class S, int Axis>
+struct Selected {
+    static constexpr Extents extents = [] {
+        Extents codes = S::codes;
+        for (int axis = Axis; axis + 1 < codes.rank; ++axis) codes[axis] = codes[axis + 1];
+        --codes.rank;
+        return codes;
+    }();
+};
+
+template <class S, int Axis>
+struct Merged {
+    static constexpr Extents extents = [] {
+        Extents codes = Selected<S, Axis>::extents;
+        codes[Axis] = multiply_extents(S::codes[Axis], S::codes[Axis + 1]);
+        return codes;
+    }();
+};
+
+template <class S, int Axis, ExtentCode First, ExtentCode Second>
+struct Split {
+    static constexpr Extents extents = [] {
+        Extents codes = S::codes;
+        ++codes.rank;
+        for (int axis = codes.rank - 1; axis > Axis; --axis) codes[axis] = codes[axis - 1];
+        codes[Axis] = First;
+        codes[Axis + 1] = Second;
+        return codes;
+    }();
+};
+
+/// Whether a packed tensor may certainly not be reshaped: both numbers of elements are known, and differ.
+constexpr bool counts_conflict(const Extents& from, const Extents& to) {
+    return from.all_exact() && to.all_exact() && from.count() != to.count();
+}
+
+template <class S, class X>
+auto reshaped(const X& x, const Extents& extents) {
+    using T = typename X::value_type;
+    using D = typename X::device_type;
+    if (extents.count() != x.size()) throw_mismatch<mismatch::reshape_changes_the_number_of_elements>(x.extents(), extents);
+    if (!may_convert(extents, S::codes)) throw_mismatch<mismatch::assignment>(extents, S::codes);
+    // The order of the elements stays, so the gradient may gather in the same place.
+    return Tensor<T, S, D, typename X::tracking_type>(x.storage(), x.data(), extents, {}, x.tracking());
+}
+
+}  // namespace detail
+
+/// The same elements in order, in another shape. x is packed. One extent that S leaves open is deduced; more are given
+/// as `lengths`. Throws ShapeError where the numbers of elements differ.
+template <class S, TensorLike X, std::same_as<int>... N>
+    requires(X::is_packed && !detail::counts_conflict(X::shape_type::codes, S::codes) &&
+             (sizeof...(N) == S::dynamic_count || (sizeof...(N) == 0 && S::dynamic_count == 1)))
+auto reshape(const X& x, N... lengths) {
+    Extents extents = S::codes;
+    const int given[] = {lengths..., 0};
+    for (int axis = 0, next = 0; axis < extents.rank; ++axis) {
+        if (is_exact(extents[axis])) continue;
+        extents[axis] = 1;
+        if constexpr (sizeof...(N) > 0) {
+            extents[axis] = given[next++];
+        } else {
+            const std::int64_t others = [&] {
+                std::int64_t product = 1;
+                for (int i = 0; i < extents.rank; ++i)
+                    if (i != axis) product *= extents[i];
+                return product;
+            }();
+            if (others > 0) extents[axis] = static_cast<int>(x.size() / others);
+        }
+    }
+    return detail::reshaped<S>(x, extents);
+}
+template <class S, TensorLike X, std::same_as<int>... N>
+    requires(detail::counts_conflict(X::shape_type::codes, S::codes))
+mismatch::reshape_changes_the_number_of_elements<typename X::shape_type, S> reshape(const X&, N...);
+
+/// Axes Axis and Axis + 1 as one: [a, b, c] -> [a, b c]. x is packed.
+template <int Axis, TensorLike X>
+    requires(X::is_packed && Axis >= 0 && Axis + 1 < X::rank)
+auto merge_axes(const X& x) {
+    Extents extents = x.extents();
+    extents[Axis] *= extents[Axis + 1];
+    for (int axis = Axis + 1; axis + 1 < extents.rank; ++axis) extents[axis] = extents[axis + 1];
+    --extents.rank;
+    return detail::reshaped<ShapeOf<detail::Merged<typename X::shape_type, Axis>>>(x, extents);
+}
+
+/// Axis Axis as two, of the extents First and Second: [a, b c] -> [a, b, c]. `first` and `second` are their lengths,
+/// needed where the types leave them open. x is packed. Throws ShapeError where their product is another.
+template <int Axis, auto First, auto Second, TensorLike X>
+    requires(X::is_packed && Axis >= 0 && Axis < X::rank)
+auto split_axis(const X& x, int first = bound_of(extent_code(First)), int second = bound_of(extent_code(Second))) {
+    using S = ShapeOf<detail::Split<typename X::shape_type, Axis, extent_code(First), extent_code(Second)>>;
+    Extents extents = x.extents();
+    ++extents.rank;
+    for (int axis = extents.rank - 1; axis > Axis; --axis) extents[axis] = extents[axis - 1];
+    extents[Axis] = first;
+    extents[Axis + 1] = second;
+    return detail::reshaped<S>(x, extents);
+}
+
+/// Axes A and B exchanged; by default the last two.
+template <int A = -2, int B = -1, TensorLike X>
+    requires(detail::has_axis(A, X::rank) && detail::has_axis(B, X::rank))
+auto transpose(const X& x) {
+    constexpr int a = detail::axis_number(A, X::rank), b = detail::axis_number(B, X::rank);
+    return detail::make_view<ShapeOf<detail::Transposed<typename X::shape_type, a, b>>, Strided>(
+        x, [](Extents extents, Strides strides) {
+            std::swap(extents[a], extents[b]);
+            std::swap(strides[a], strides[b]);
+            return detail::ViewMap{0, extents, strides};
+        });
+}
+template <int A = -2, int B = -1, TensorLike X>
+    requires(!detail::has_axis(A, X::rank) || !detail::has_axis(B, X::rank))
+mismatch::view_of_no_such_axis<typename X::shape_type, detail::axes<A, B>> transpose(const X&);
+
+/// Positions [begin, end) of an axis. Throws ShapeError where they lie outside. A slice of the first axis of a packed
+/// tensor is packed.
+template <int Axis, TensorLike X>
+    requires(detail::has_axis(Axis, X::rank))
+auto slice(const X& x, int begin, int end) {
+    constexpr int axis = detail::axis_number(Axis, X::rank);
+    if (begin < 0 || end < begin || end > x.extents()[axis])
+        throw ShapeError("slice_outside_of_extent<" + detail::shape_text(x.extents()) + ", range<" + std::to_string(begin) +
+                         ", " + std::to_string(end) + ">> of axis " + std::to_string(axis));
+    using Layout = std::conditional_t<axis == 0 && X::is_packed, RowMajor, Strided>;
+    return detail::make_view<ShapeOf<detail::Resized<typename X::shape_type, axis, dyn_code>>, Layout>(
+        x, [=](Extents extents, Strides strides) {
+            extents[axis] = end - begin;
+            return detail::ViewMap{begin * strides[axis], extents, strides};
+        });
+}
+
+/// Positions [Begin, End) of an axis, known at compile time: the result's extent is exact.
+template <int Axis, int Begin, int End, TensorLike X>
+    requires(detail::has_axis(Axis, X::rank) && Begin >= 0 && Begin <= End &&
+             !(X::shape_type::codes[detail::axis_number(Axis, X::rank)] != dyn_code &&
+               End > bound_of(X::shape_type::codes[detail::axis_number(Axis, X::rank)])))
+auto slice(const X& x) {
+    constexpr int axis = detail::axis_number(Axis, X::rank);
+    auto part = slice<Axis>(x, Begin, End);
+    using S = ShapeOf<detail::Resized<typename X::shape_type, axis, End - Begin>>;
+    return Tensor<typename X::value_type, S, typename X::device_type, typename X::tracking_type,
+                  typename decltype(part)::layout_type>(part);
+}
+template <int Axis, int Begin, int End, TensorLike X>
+    requires(detail::has_axis(Axis, X::rank) &&
+             (Begin < 0 || Begin > End ||
+              (X::shape_type::codes[detail::axis_number(Axis, X::rank)] != dyn_code &&
+               End > bound_of(X::shape_type::codes[detail::axis_number(Axis, X::rank)]))))
+mismatch::slice_outside_of_extent<typename X::shape_type, range<Begin, End>> slice(const X&);
+
+/// One position of an axis, which goes: [a, b, c] -> [a, c] for axis 1. Throws ShapeError where it lies outside.
+template <int Axis, TensorLike X>
+    requires(detail::has_axis(Axis, X::rank))
+auto select(const X& x, int index) {
+    constexpr int axis = detail::axis_number(Axis, X::rank);
+    if (index < 0 || index >= x.extents()[axis])
+        throw ShapeError("slice_outside_of_extent<" + detail::shape_text(x.extents()) + ", range<" + std::to_string(index) +
+                         ", " + std::to_string(index + 1) + ">> of axis " + std::to_string(axis));
+    using Layout = std::conditional_t<axis == 0 && X::is_packed, RowMajor, Strided>;
+    return detail::make_view<ShapeOf<detail::Selected<typename X::shape_type, axis>>, Layout>(
+        x, [=](Extents extents, Strides strides) {
+            const std::int64_t offset = index * strides[axis];
+            for (int i = axis; i + 1 < extents.rank; ++i) {
+                extents[i] = extents[i + 1];
+                strides[i] = strides[i + 1];
+            }
+            --extents.rank;
+            return detail::ViewMap{offset, extents, strides};
+        });
+}
+
+/// x repeated along the axes where its extent is 1 or missing, without a copy. Extents that S leaves open are given as
+/// `lengths`. Throws ShapeError where x does not broadcast to the shape.
+template <class S, TensorLike X, std::same_as<int>... N>
+    requires(sizeof...(N) == S::dynamic_count && Broadcast<typename X::shape_type, S>::deduction.ok() &&
+             may_convert(Broadcast<typename X::shape_type, S>::extents, S::codes))
+auto broadcast_to(const X& x, N... lengths) {
+    Extents target = S::codes;
+    const int given[] = {lengths..., 0};
+    for (int axis = 0, next = 0; axis < target.rank; ++axis)
+        if (!is_exact(target[axis])) target[axis] = given[next++];
+    const Deduction deduction = broadcast_rule(x.extents(), target);
+    if (!deduction.ok() || !(deduction.extents == target) || !may_convert(target, S::codes))
+        throw_mismatch<mismatch::broadcast_to_extents_differ>(x.extents(), target);
+    return detail::make_view<S, Strided>(x, [=](const Extents& extents, const Strides& strides) {
+        Strides steps;
+        for (int axis = 0; axis < target.rank; ++axis) {
+            const int own = axis - (target.rank - extents.rank);
+            steps[axis] = own < 0 || extents[own] == 1 ? 0 : strides[own];
+        }
+        return detail::ViewMap{0, target, steps};
+    });
+}
+template <class S, TensorLike X, std::same_as<int>... N>
+    requires(!Broadcast<typename X::shape_type, S>::deduction.ok() ||
+             !may_convert(Broadcast<typename X::shape_type, S>::extents, S::codes))
+mismatch::broadcast_to_extents_differ<typename X::shape_type, S> broadcast_to(const X&, N...);
+
+/// A packed tensor of the same elements: x itself, or a copy of a view.
+template <TensorLike X>
+auto contiguous(const X& x) {
+    if constexpr (X::is_packed)
+        return x;
+    else
+        return evaluate(apply<functor::Identity>(x));
+}
+
+}  // namespace tenon
