@@ -12,12 +12,12 @@
 namespace tenon {
 
 /// A reference-counted block of a device's memory.
-struct Block {
+struct MemoryBlock {
     std::atomic<int> references{1};
     int size_class = 0;
     void* data = nullptr;
-    Block* next = nullptr;              // in a pool's free list
-    void (*release)(Block*) = nullptr;  // called when the last reference goes
+    MemoryBlock* next = nullptr;              // in a pool's free list
+    void (*release)(MemoryBlock*) = nullptr;  // called when the last reference goes
 };
 
 /// The memory of a device: `allocate(bytes)` returns a block with one reference, never null.
@@ -28,7 +28,7 @@ struct Memory;
 /// malloc: a released block waits in its class's list. Thread-safe; data is aligned to 64 bytes.
 template <>
 struct Memory<Cpu> {
-    static Block* allocate(std::size_t bytes) { return pool().take(bytes); }
+    static MemoryBlock* allocate(std::size_t bytes) { return pool().take(bytes); }
 
     /// Bytes taken from the system and not given back: in use or waiting.
     static std::size_t reserved_bytes() { return pool().reserved.load(std::memory_order_relaxed); }
@@ -47,7 +47,7 @@ private:
 
     struct Pool {
         std::atomic_flag busy = ATOMIC_FLAG_INIT;
-        Block* free[class_count] = {};
+        MemoryBlock* free[class_count] = {};
         std::atomic<std::size_t> reserved{0}, used{0}, peak{0};
 
         // Class c holds blocks of (4 + c % 4) << (c / 4 + 6) bytes.
@@ -68,11 +68,11 @@ private:
         }
         void unlock() { busy.clear(std::memory_order_release); }
 
-        Block* take(std::size_t bytes) {
+        MemoryBlock* take(std::size_t bytes) {
             const int size_class = class_of(bytes);
             if (size_class >= class_count) throw std::bad_alloc();
             lock();
-            Block* block = free[size_class];
+            MemoryBlock* block = free[size_class];
             if (block) free[size_class] = block->next;
             const std::size_t now = used += class_bytes(size_class);
             if (now > peak) peak = now;
@@ -85,21 +85,21 @@ private:
             return block;
         }
 
-        Block* create(int size_class) {
+        MemoryBlock* create(int size_class) {
             void* memory = std::aligned_alloc(alignment, alignment + class_bytes(size_class));
             if (!memory) {
                 used -= class_bytes(size_class);
                 throw std::bad_alloc();
             }
-            static_assert(sizeof(Block) <= alignment);
-            Block* block = new (memory) Block;
+            static_assert(sizeof(MemoryBlock) <= alignment);
+            MemoryBlock* block = new (memory) MemoryBlock;
             block->size_class = size_class;
             block->data = static_cast<std::byte*>(memory) + alignment;
-            block->release = [](Block* released) { pool().give(released); };
+            block->release = [](MemoryBlock* released) { pool().give(released); };
             return block;
         }
 
-        void give(Block* block) {
+        void give(MemoryBlock* block) {
             lock();
             block->next = free[block->size_class];
             free[block->size_class] = block;
@@ -110,7 +110,7 @@ private:
         void trim() {
             lock();
             for (int size_class = 0; size_class < class_count; ++size_class)
-                while (Block* block = free[size_class]) {
+                while (MemoryBlock* block = free[size_class]) {
                     free[size_class] = block->next;
                     reserved -= class_bytes(size_class);
                     std::free(block);
@@ -130,7 +130,7 @@ private:
 class Storage {
 public:
     Storage() = default;
-    explicit Storage(Block* owned) : block_(owned) {}
+    explicit Storage(MemoryBlock* owned) : block_(owned) {}
     [[gnu::noinline]] Storage(const Storage& other) : block_(other.block_) { retain(); }
     Storage(Storage&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
     Storage& operator=(Storage other) noexcept {
@@ -156,7 +156,7 @@ private:
         if (block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) block_->release(block_);
     }
 
-    Block* block_ = nullptr;
+    MemoryBlock* block_ = nullptr;
 };
 
 }  // namespace tenon

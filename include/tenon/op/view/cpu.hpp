@@ -16,7 +16,36 @@ struct Kernel<View, Cpu> {
         add_axis(from, extents, strides, to, 0);
     }
 
+    /// Copies elements from one place to another of the same extents.
+    template <class T>
+    static void copy(const ArrayView<T>& from, const ArrayView<T>& to) {
+        copy_axis(from, from.data, to, to.data, 0);
+    }
+
 private:
+    template <class T>
+    static void copy_axis(const ArrayView<T>& from, const T* source, const ArrayView<T>& to, T* target, int axis) {
+        const Extents& extents = from.extents;
+        const std::int64_t dense = extents.count(axis);
+        if (is_dense(from, axis) && is_dense(to, axis)) {
+            std::copy_n(source, dense, target);
+            return;
+        }
+        for (int i = 0; i < extents[axis]; ++i)
+            copy_axis(from, source + i * from.strides[axis], to, target + i * to.strides[axis], axis + 1);
+    }
+
+    /// Whether all from an axis on lie packed.
+    template <class T>
+    static bool is_dense(const ArrayView<T>& x, int axis) {
+        std::int64_t step = 1;
+        for (int i = x.extents.rank - 1; i >= axis; --i) {
+            if (x.extents[i] != 1 && x.strides[i] != step) return false;
+            step *= x.extents[i];
+        }
+        return true;
+    }
+
     template <class C>
     static const C* add_axis(const C* from, const Extents& extents, const Strides& strides, C* to, int axis) {
         if (axis == extents.rank) {

@@ -307,4 +307,32 @@ auto contiguous(const X& x) {
         return evaluate(apply<functor::Identity>(x));
 }
 
+/// Writes the elements of x into those that `place` shows. Throws ShapeError where their extents differ.
+template <TensorLike Place, TensorLike X>
+    requires(!Place::is_tracked && !X::is_tracked && std::same_as<typename Place::value_type, typename X::value_type> &&
+             may_convert(X::shape_type::codes, Place::shape_type::codes))
+void copy_to(const Place& place, const X& x) {
+    if (!(place.extents() == x.extents())) throw_mismatch<mismatch::assignment>(x.extents(), place.extents());
+    Kernel<View, typename Place::device_type>::copy(x.view(), place.view());
+}
+template <TensorLike Place, TensorLike X>
+    requires(!may_convert(X::shape_type::codes, Place::shape_type::codes))
+mismatch::assignment<typename X::shape_type, typename Place::shape_type> copy_to(const Place&, const X&);
+
+namespace detail {
+
+/// A view as it is, if it suits a kernel; else a copy of it, packed, under the same type.
+template <TensorLike X>
+auto copied_unless(bool suits, const X& x) {
+    if constexpr (X::is_packed) {
+        return x;
+    } else {
+        if (suits) return x;
+        const auto copy = contiguous(x);
+        return X(copy.storage(), copy.data(), copy.extents(), Strided{copy.strides()}, copy.tracking());
+    }
+}
+
+}  // namespace detail
+
 }  // namespace tenon

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <tenon/autograd/parameter.hpp>
+
+namespace tenon {
+
+/// Walks the parameters of a model, each under its full name, shapes erased: initializing, counting, loading, saving
+/// and optimizing are written against it.
+class ParameterVisitor {
+public:
+    template <class F>
+    explicit ParameterVisitor(F& callback)
+        : context_(&callback), call_([](void* context, std::string_view name, ParameterBase& parameter) {
+              (*static_cast<F*>(context))(name, parameter);
+          }) {}
+
+    /// Visits a parameter of the layer at hand.
+    void operator()(std::string_view name, ParameterBase& parameter) {
+        const std::size_t length = path_.size();
+        path_ += name;
+        call_(context_, path_, parameter);
+        path_.resize(length);
+    }
+
+    /// Visits a part of the layer at hand, whose parameters' names begin with `name` and a dot.
+    template <class Layer>
+    void part(std::string_view name, Layer& layer) {
+        const std::size_t length = path_.size();
+        path_ += name;
+        path_ += '.';
+        layer.visit_parameters(*this);
+        path_.resize(length);
+    }
+
+private:
+    std::string path_;
+    void* context_;
+    void (*call_)(void*, std::string_view, ParameterBase&);
+};
+
+/// Calls f(name, parameter) for every parameter of a model, in a fixed order.
+template <class Model, class F>
+void for_each_parameter(Model& model, F&& f) {
+    ParameterVisitor visitor(f);
+    model.visit_parameters(visitor);
+}
+
+}  // namespace tenon

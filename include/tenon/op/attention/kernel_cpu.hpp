@@ -1,0 +1,62 @@
+#pragma once
+
+#include <tenon/core/workspace.hpp>
+#include <tenon/op/attention/attention.hpp>
+#include <tenon/op/attention/cpu.hpp>
+
+namespace tenon {
+
+template <>
+struct Kernel<Attention, Cpu> {
+    /// y is packed and overwritten, and so is log_sum_exp if it is not null.
+    template <class T, class C>
+    static void forward(const ArrayView<T>& q, const ArrayView<T>& k, const ArrayView<T>& v,
+                        const AttentionOptions& options, const int* documents, T* y, C* log_sum_exp) {
+        const kernel::AttentionShape shape = shape_of(q, k, v);
+        kernel::attention_forward<T>(
+            shape, options, operand<const T>(q), operand<const T>(k), operand<const T>(v), documents,
+            packed(y, shape.query_length, shape.heads, shape.value_width), log_sum_exp);
+    }
+
+    /// Gradients are packed in the shapes of q, k and v. All three are computed; those not wanted (null) go
+    /// to scratch.
+    template <class T, class C>
+    static void backward(const ArrayView<T>& q, const ArrayView<T>& k, const ArrayView<T>& v,
+                         const AttentionOptions& options, const int* documents, const T* y,
+                         const C* log_sum_exp, const C* upstream, Contribution<C> to_q, Contribution<C> to_k,
+                         Contribution<C> to_v) {
+        const kernel::AttentionShape shape = shape_of(q, k, v);
+        Workspace workspace;
+        auto gradient = [&](const ArrayView<T>& x, Contribution<C> to) {
+            C* data = to.data ? to.data : workspace.take<C>(static_cast<std::size_t>(x.extents.count()));
+            return kernel::AttentionGradient<C>{packed(data, x.extents[1], x.extents[2], x.extents[3]),
+                                                to.data && to.accumulate};
+        };
+        const kernel::AttentionGradient<C> gradient_q = gradient(q, to_q), gradient_k = gradient(k, to_k),
+                                           gradient_v = gradient(v, to_v);
+        kernel::attention_backward<T>(
+            shape, options, operand<const T>(q), operand<const T>(k), operand<const T>(v), documents,
+            packed(y, shape.query_length, shape.heads, shape.value_width), log_sum_exp,
+            packed(upstream, shape.query_length, shape.heads, shape.value_width), gradient_q, gradient_k,
+            gradient_v);
+    }
+
+private:
+    template <class T>
+    static kernel::AttentionShape shape_of(const ArrayView<T>& q, const ArrayView<T>& k,
+                                           const ArrayView<T>& v) {
+        return {q.extents[0], q.extents[2], k.extents[2], q.extents[1],
+                k.extents[1], q.extents[3], v.extents[3]};
+    }
+    template <class P, class T>
+    static kernel::AttentionOperand<P> operand(const ArrayView<T>& x) {
+        return {x.data, x.strides[0], x.strides[1], x.strides[2]};
+    }
+    template <class P>
+    static kernel::AttentionOperand<P> packed(P* data, std::int64_t time, std::int64_t heads,
+                                              std::int64_t width) {
+        return {data, time * heads * width, heads * width, width};
+    }
+};
+
+}  // namespace tenon

@@ -1,0 +1,142 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "tenon/core/packet.hpp"
+#include "tenon/core/parallel.hpp"
+#include "tenon/core/workspace.hpp"
+#include "tenon/op/matmul/matrix_view.hpp"
+#include "tenon/op/matmul/packed.hpp"
+
+namespace tenon::detail {
+
+// Products with few rows, as in generation token by token: the time goes into reading the right factor once,
+// so it is read where it lies.
+
+inline constexpr std::int64_t few_rows = 12;
+
+/// `rows` x 4 dot products of rows of a and columns of b. Columns from `columns` on are computed but not
+/// written.
+template <int rows, class T>
+void dot_tile(std::int64_t depth, const T* const (&a)[rows], const T* const (&b)[4], kernel::MatrixView<T> c,
+              std::int64_t valid_rows, std::int64_t columns, Update<T> update) {
+    using P = Packet<T>;
+    P sums[rows][4];
+    for (auto& row : sums) {
+        for (P& sum : row) sum = P(T(0));
+    }
+    const auto step = [&](std::int64_t k, int count) {
+        P right[4];
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) right[j] = P::load_partial(b[j] + k, count);
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; ++i) {
+            const P left = P::load_partial(a[i] + k, count);
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; ++j) sums[i][j] = fma(left, right[j], sums[i][j]);
+        }
+    };
+    std::int64_t k = 0;
+    for (; k + P::size <= depth; k += P::size) step(k, P::size);
+    if (k < depth) step(k, static_cast<int>(depth - k));
+    for (int i = 0; i < rows && i < valid_rows; ++i) {
+        for (int j = 0; j < 4 && j < columns; ++j) {
+            const T value = update.scale * sums[i][j].sum();
+            c(i, j) = update.accumulate ? c(i, j) + value : value;
+        }
+    }
+}
+
+/// The product where columns of b are contiguous, and rows of a too.
+template <class T>
+void few_rows_dot_range(std::int64_t rows, std::int64_t columns, std::int64_t depth,
+                        kernel::MatrixView<const T> a, kernel::MatrixView<const T> b, kernel::MatrixView<T> c,
+                        Update<T> update) {
+    for (std::int64_t j = 0; j < columns; j += 4) {
+        // Past the end the last column stands in.
+        const T* right[4];
+        for (int l = 0; l < 4; ++l) right[l] = &b(0, std::min(j + l, columns - 1));
+        for (std::int64_t i = 0; i < rows; i += 4) {
+            if (i + 1 == rows) {
+                dot_tile<1, T>(depth, {&a(i, 0)}, right, c.from(i, j), 1, columns - j, update);
+            } else {
+                const T* left[4];
+                for (int l = 0; l < 4; ++l) left[l] = &a(std::min(i + l, rows - 1), 0);
+                dot_tile<4, T>(depth, left, right, c.from(i, j), rows - i, columns - j, update);
+            }
+        }
+    }
+}
+
+template <class T>
+void few_rows_dot(int threads, std::int64_t rows, std::int64_t columns, std::int64_t depth,
+                  kernel::MatrixView<const T> a, kernel::MatrixView<const T> b, kernel::MatrixView<T> c,
+                  Update<T> update) {
+    Workspace scratch;
+    if (a.column_stride != 1) {
+        T* copy = scratch.take<T>(rows * depth);
+        for (std::int64_t i = 0; i < rows; ++i) {
+            for (std::int64_t k = 0; k < depth; ++k) copy[i * depth + k] = a(i, k);
+        }
+        a = {copy, depth, 1};
+    }
+    if (threads == 1) return few_rows_dot_range(rows, columns, depth, a, b, c, update);
+    const std::int64_t grain = std::max<std::int64_t>(4, round_up(columns / (8 * threads), 4));
+    parallel_for(columns, grain, [&](std::int64_t begin, std::int64_t end) {
+        few_rows_dot_range(rows, end - begin, depth, a, b.from(0, begin), c.from(0, begin), update);
+    });
+}
+
+/// Adds `count` rows of b from row k on, weighted, to the rows of c.
+template <int count, class T>
+void add_weighted_rows(std::int64_t k, std::int64_t rows, std::int64_t columns, kernel::MatrixView<const T> a,
+                       kernel::MatrixView<const T> b, kernel::MatrixView<T> c, Update<T> update) {
+    using P = Packet<T>;
+    const bool overwrite = k == 0 && !update.accumulate;
+    P weights[few_rows][count];
+    for (std::int64_t i = 0; i < rows; ++i) {
+        for (int l = 0; l < count; ++l) weights[i][l] = P(update.scale * a(i, k + l));
+    }
+    const auto step = [&](std::int64_t j, int lanes) {
+        P terms[count];
+        for (int l = 0; l < count; ++l) terms[l] = P::load_partial(&b(k + l, j), lanes);
+        for (std::int64_t i = 0; i < rows; ++i) {
+            P sum = overwrite ? P(T(0)) : P::load_partial(&c(i, j), lanes);
+            for (int l = 0; l < count; ++l) sum = fma(weights[i][l], terms[l], sum);
+            sum.store_partial(&c(i, j), lanes);
+        }
+    };
+    std::int64_t j = 0;
+    for (; j + P::size <= columns; j += P::size) step(j, P::size);
+    if (j < columns) step(j, static_cast<int>(columns - j));
+}
+
+/// The product where rows of b are contiguous, and rows of c too.
+template <class T>
+void few_rows_sum_range(std::int64_t rows, std::int64_t columns, std::int64_t depth,
+                        kernel::MatrixView<const T> a, kernel::MatrixView<const T> b, kernel::MatrixView<T> c,
+                        Update<T> update) {
+    std::int64_t k = 0;
+    for (; k + 8 <= depth; k += 8) add_weighted_rows<8>(k, rows, columns, a, b, c, update);
+    for (; k < depth; ++k) add_weighted_rows<1>(k, rows, columns, a, b, c, update);
+}
+
+template <class T>
+void few_rows_sum(int threads, std::int64_t rows, std::int64_t columns, std::int64_t depth,
+                  kernel::MatrixView<const T> a, kernel::MatrixView<const T> b, kernel::MatrixView<T> c,
+                  Update<T> update) {
+    // The rows of c that a range adds to stay in the first-level cache.
+    const std::int64_t most = round_up(16384 / static_cast<std::int64_t>(sizeof(T)), Packet<T>::size);
+    const std::int64_t grain =
+        std::clamp(round_up(columns / (2 * threads), Packet<T>::size), std::int64_t{64}, most);
+    const auto range = [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t j = begin; j < end; j += grain) {
+            few_rows_sum_range(rows, std::min(grain, end - j), depth, a, b.from(0, j), c.from(0, j), update);
+        }
+    };
+    if (threads == 1) return range(0, columns);
+    parallel_for(columns, grain, range);
+}
+
+}  // namespace tenon::detail

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include <tenon/optim/gradients.hpp>
+
+namespace tenon {
+
+/// Names AdamW's update where kernels are declared.
+struct AdamWUpdate {};
+
+struct AdamWOptions {
+    double rate = 1e-3;           ///< learning rate; `AdamW::rate` may change it from step to step
+    double beta1 = 0.9;           ///< decay of the first moment
+    double beta2 = 0.999;         ///< decay of the second moment
+    double epsilon = 1e-8;        ///< added to the root of the second moment
+    double decay = 0.01;          ///< weight decay, times the rate, of every parameter
+};
+
+/// Adam with decoupled weight decay (Loshchilov, Hutter 2019), as PyTorch computes it: one pass over each parameter,
+/// its gradient and its two moments. C is the type of gradients and moments.
+template <class T, class C, class Device>
+class AdamW {
+public:
+    /// For the parameters of a model, which must stay where it is.
+    template <class Model>
+    explicit AdamW(Model& model, AdamWOptions options = {}) : rate(options.rate), options_(options) {
+        static_assert(Model::is_tracked, "AdamW needs a Trainable model");
+        parameters_ = parameters_of(model);
+        for (const ParameterBase* parameter : parameters_) {
+            const std::size_t bytes = static_cast<std::size_t>(parameter->size()) * sizeof(C);
+            for (std::vector<Storage>* moments : {&first_, &second_}) {
+                moments->emplace_back(Memory<Device>::allocate(bytes));
+                Kernel<AdamWUpdate, Device>::clear(static_cast<C*>(moments->back().data()), parameter->size());
+            }
+        }
+    }
+
+    /// Scales the gradients to a norm of at most `maximum`; returns their norm before.
+    double clip(double maximum) { return clip_gradient_norm<C, Device>(parameters_, maximum); }
+
+    /// Updates each parameter that has a gradient, and forgets the gradients.
+    void step() {
+        ++steps_;
+        const double correction1 = 1 - std::pow(options_.beta1, static_cast<double>(steps_));
+        const double correction2 = 1 - std::pow(options_.beta2, static_cast<double>(steps_));
+        for (std::size_t i = 0; i < parameters_.size(); ++i) {
+            ParameterBase& parameter = *parameters_[i];
+            if (!parameter.gradient->written) continue;
+            Kernel<AdamWUpdate, Device>::template run<T, C>(
+                static_cast<T*>(parameter.data), static_cast<const C*>(parameter.gradient->storage.data()),
+                static_cast<C*>(first_[i].data()), static_cast<C*>(second_[i].data()), parameter.size(),
+                {static_cast<C>(options_.beta1), static_cast<C>(options_.beta2), static_cast<C>(1 - options_.beta1),
+                 static_cast<C>(1 - options_.beta2), static_cast<C>(1 - rate * options_.decay),
+                 static_cast<C>(rate / correction1), static_cast<C>(1 / std::sqrt(correction2)),
+                 static_cast<C>(options_.epsilon)});
+            parameter.gradient->written = false;
+        }
+    }
+
+    /// Number of steps taken.
+    std::int64_t steps() const { return steps_; }
+
+    double rate;
+
+private:
+    AdamWOptions options_;
+    std::int64_t steps_ = 0;
+    std::vector<ParameterBase*> parameters_;
+    std::vector<Storage> first_, second_;
+};
+
+template <class Model>
+AdamW(Model&, AdamWOptions) -> AdamW<typename Model::Value, typename Model::Gradient, typename Model::Device>;
+template <class Model>
+AdamW(Model&) -> AdamW<typename Model::Value, typename Model::Gradient, typename Model::Device>;
+
+/// One update's numbers, ready for the kernel.
+template <class C>
+struct AdamWStep {
+    C beta1, beta2, one_minus_beta1, one_minus_beta2;
+    C keep;                     ///< 1 - rate · decay
+    C rate;                     ///< over the first moment's bias correction
+    C inverse_root_correction;  ///< of the second moment
+    C epsilon;
+};
+
+}  // namespace tenon
