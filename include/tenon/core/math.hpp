@@ -71,17 +71,4 @@ constexpr T select(bool condition, T yes, T no) {
     return condition ? yes : no;
 }
 
-/// Reads one number in the type of computation `V`. Storage types narrower than any `V` add overloads of
-/// their own.
-template <std::floating_point V>
-constexpr V load_as(const V* from) {
-    return *from;
-}
-
-/// Writes one number in the type of storage.
-template <std::floating_point V>
-constexpr void store_as(V value, V* to) {
-    *to = value;
-}
-
 }  // namespace tenon

@@ -7,7 +7,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "tenon/core/math.hpp"
+#include <tenon/core/math.hpp>
+#include <tenon/core/transfer.hpp>
 
 namespace tenon {
 
@@ -296,16 +297,23 @@ private:
     Native native_;
 };
 
-/// Reads a packet of numbers in the type of computation. Narrower types of storage add overloads of their
-/// own.
-template <class V>
-    requires requires { typename V::Scalar; }
-V load_as(const typename V::Scalar* from) { return V::load(from); }
+template <std::floating_point C>
+struct Transfer<Packet<C>> {
+    static Packet<C> load(const C* from) { return Packet<C>::load(from); }
+    static void store(Packet<C> value, C* to) { value.store(to); }
 
-/// Writes a packet of numbers in the type of storage.
-template <std::floating_point T>
-void store_as(Packet<T> value, T* to) {
-    value.store(to);
-}
+    template <class T>
+    static Packet<C> load(const T* from) {
+        C lanes[Packet<C>::size];
+        for (int i = 0; i < Packet<C>::size; ++i) lanes[i] = Transfer<C>::load(from + i);
+        return Packet<C>::load(lanes);
+    }
+    template <class T>
+    static void store(Packet<C> value, T* to) {
+        C lanes[Packet<C>::size];
+        value.store(lanes);
+        for (int i = 0; i < Packet<C>::size; ++i) Transfer<C>::store(lanes[i], to + i);
+    }
+};
 
 }  // namespace tenon

@@ -58,8 +58,8 @@ public:
     /// Standard normal, by inversion of its distribution function.
     TENON_HOST_DEVICE double normal(std::uint64_t index) const;
 
-    /// Standard normal under the condition that its absolute value is at most `bound`.
-    TENON_HOST_DEVICE double truncated_normal(std::uint64_t index, double bound) const;
+    /// Standard normal under the condition that its absolute value is at most 3.
+    TENON_HOST_DEVICE double truncated_normal(std::uint64_t index) const;
 
 private:
     std::uint64_t seed_, stream_;
@@ -67,73 +67,79 @@ private:
 
 namespace detail {
 
-/// exp and log from products, sums and divisions only, so that all devices agree on every bit. For random numbers:
-/// relative error about 1e-15.
+template <int Degree>
+struct Polynomial {
+    double coefficient[Degree + 1];
+
+    TENON_HOST_DEVICE constexpr double operator()(double x) const {
+        double value = coefficient[Degree];
+        for (int i = Degree - 1; i >= 0; --i) value = __builtin_fma(value, x, coefficient[i]);
+        return value;
+    }
+};
+
+/// The logarithm of 0 < x < 1 from sums and products with explicit fma, so that all devices agree on every bit. For
+/// random numbers: relative error about 1e-15.
 TENON_HOST_DEVICE inline double portable_log(double x) {
-    int exponent = 0;
-    while (x < 0.70710678118654752) x *= 2, --exponent;
-    while (x >= 1.4142135623730951) x *= 0.5, ++exponent;
-    const double s = (x - 1) / (x + 1), square = s * s;
+    // x = m 2^e with m in [sqrt(1/2), sqrt(2)); log m = 2 artanh(s) with s = (m - 1) / (m + 1).
+    const std::uint64_t bits = __builtin_bit_cast(std::uint64_t, x);
+    int exponent = static_cast<int>(bits >> 52) - 1022;
+    double m = __builtin_bit_cast(double, (bits & 0xfffffffffffffu) | 0x3fe0000000000000u);
+    if (m < 0.70710678118654752) {
+        m *= 2;
+        --exponent;
+    }
+    const double s = (m - 1) / (m + 1), square = s * s;
     double series = 0;
     for (int k = 21; k >= 1; k -= 2) series = __builtin_fma(series, square, 1.0 / k);
     return __builtin_fma(static_cast<double>(exponent), 0.69314718055994531, 2 * s * series);
 }
 
-TENON_HOST_DEVICE inline double portable_exp(double x) {
-    const double turns = x * 1.4426950408889634;
-    int whole = static_cast<int>(turns < 0 ? turns - 0.5 : turns + 0.5);
-    const double r = __builtin_fma(-static_cast<double>(whole), 0.69314718055994531, x);
-    double series = 1;
-    for (int k = 17; k >= 1; --k) series = __builtin_fma(series * r, 1.0 / k, 1.0);
-    for (; whole > 0; --whole) series *= 2;
-    for (; whole < 0; ++whole) series *= 0.5;
-    return series;
-}
-
-/// The standard normal's distribution function at x <= 0, by Taylor's series near 0 and Laplace's continued fraction
-/// for the tail.
-TENON_HOST_DEVICE inline double lower_normal(double x) {
-    constexpr double inverse_sqrt_two_pi = 0.39894228040143268;
-    const double density = inverse_sqrt_two_pi * portable_exp(-0.5 * x * x);
-    if (x > -3) {
-        double term = x, sum = x;
-        for (int k = 1; k < 40; ++k) {
-            term *= x * x / (2 * k + 1);
-            sum += term;
-        }
-        return __builtin_fma(density, sum, 0.5);
+/// The quantile function of the standard normal for 0 < p < 1: rational approximations of relative accuracy 1e-16
+/// (Wichura 1988, algorithm AS 241).
+TENON_HOST_DEVICE inline double normal_quantile(double p) {
+    const double q = p - 0.5;
+    if (q >= -0.425 && q <= 0.425) {
+        const double r = __builtin_fma(-q, q, 0.180625);
+        constexpr Polynomial<7> above{{3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3,
+                                       1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4,
+                                       3.3430575583588128105e4, 2.5090809287301226727e3}};
+        constexpr Polynomial<7> below{{1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
+                                       2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4,
+                                       5.2264952788528545610e3}};
+        return q * above(r) / below(r);
     }
-    double fraction = 0;
-    for (int k = 60; k >= 1; --k) fraction = k / (fraction - x);
-    return density / (fraction - x);
-}
-
-/// Inverse of the distribution function for 0 < p <= 1/2: a rough start (Abramowitz, Stegun 26.2.23), then Newton's
-/// method with the second-order term.
-TENON_HOST_DEVICE inline double lower_normal_quantile(double p) {
-    const double log_p = portable_log(p);
-    double t = 1;
-    for (int i = 0; i < 8; ++i) t = 0.5 * (t - 2 * log_p / t);  // sqrt(-2 log p)
-    double x = -(t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308))));
-    for (int i = 0; i < 2; ++i) {
-        const double density = 0.39894228040143268 * portable_exp(-0.5 * x * x);
-        const double step = (lower_normal(x) - p) / density;
-        x -= step / __builtin_fma(0.5 * x, step, 1.0);
+    const double r = __builtin_sqrt(-portable_log(q < 0 ? p : 1 - p));
+    double tail = 0;
+    if (r <= 5) {
+        constexpr Polynomial<7> above{{1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0,
+                                       3.64784832476320460504e0, 1.27045825245236838258e0, 2.41780725177450611770e-1,
+                                       2.27238449892691845833e-2, 7.74545014278341407640e-4}};
+        constexpr Polynomial<7> below{{1.0, 2.05319162663775882187e0, 1.67638483018380384940e0, 6.89767334985100004550e-1,
+                                       1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4,
+                                       1.05075007164441684324e-9}};
+        tail = above(r - 1.6) / below(r - 1.6);
+    } else {
+        constexpr Polynomial<7> above{{6.65790464350110377720e0, 5.46378491116411436990e0, 1.78482653991729133580e0,
+                                       2.96560571828504891230e-1, 2.65321895265761230930e-2, 1.24266094738807843860e-3,
+                                       2.71155556874348757815e-5, 2.01033439929228813265e-7}};
+        constexpr Polynomial<7> below{{1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.48753612908506148525e-2,
+                                       7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7,
+                                       2.04426310338993978564e-15}};
+        tail = above(r - 5) / below(r - 5);
     }
-    return x;
+    return q < 0 ? -tail : tail;
 }
 
 }  // namespace detail
 
 TENON_HOST_DEVICE inline double Philox::normal(std::uint64_t index) const {
-    const double p = uniform(index) + 0x1p-54;
-    return p <= 0.5 ? detail::lower_normal_quantile(p) : -detail::lower_normal_quantile(1 - p);
+    return detail::normal_quantile(uniform(index) + 0x1p-54);
 }
 
-TENON_HOST_DEVICE inline double Philox::truncated_normal(std::uint64_t index, double bound) const {
-    const double below = detail::lower_normal(-bound);
-    const double p = below + (uniform(index) + 0x1p-54) * (1 - 2 * below);
-    return p <= 0.5 ? detail::lower_normal_quantile(p) : -detail::lower_normal_quantile(1 - p);
+TENON_HOST_DEVICE inline double Philox::truncated_normal(std::uint64_t index) const {
+    constexpr double below = 0.0013498980316300945;  // the probability of less than -3
+    return detail::normal_quantile(__builtin_fma(uniform(index) + 0x1p-54, 1 - 2 * below, below));
 }
 
 }  // namespace tenon

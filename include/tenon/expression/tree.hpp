@@ -6,6 +6,7 @@
 #include <tenon/core/element.hpp>
 #include <tenon/core/host_device.hpp>
 #include <tenon/core/math.hpp>
+#include <tenon/core/transfer.hpp>
 #include <tenon/expression/functor.hpp>
 
 /// An expression without its shapes: functors, element types, and how each leaf is read along the innermost axis.

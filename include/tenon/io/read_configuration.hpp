@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "tenon/io/configuration_table.hpp"
+#include "tenon/model/configuration_table.hpp"
 #include "tenon/io/file.hpp"
 #include "tenon/io/json.hpp"
 

@@ -50,6 +50,7 @@ public:
     const std::vector<SafetensorsEntry>& entries() const { return entries_; }
     auto begin() const { return entries_.begin(); }
     auto end() const { return entries_.end(); }
+    std::size_t size() const { return entries_.size(); }
 
     /// The free-form texts of the header, in the order of the file.
     const std::vector<std::pair<std::string, std::string>>& metadata() const { return metadata_; }

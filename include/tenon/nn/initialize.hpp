@@ -13,7 +13,7 @@ template <class T>
 void fill_truncated_normal(T* to, std::int64_t count, double deviation, const Philox& random) {
     parallel_for(count, 4096, [&](std::int64_t first, std::int64_t last) {
         for (std::int64_t i = first; i < last; ++i)
-            to[i] = static_cast<T>(deviation * random.truncated_normal(static_cast<std::uint64_t>(i), 3));
+            to[i] = static_cast<T>(deviation * random.truncated_normal(static_cast<std::uint64_t>(i)));
     });
 }
 

@@ -43,8 +43,8 @@ constexpr std::int64_t packed_columns_size(std::int64_t columns, std::int64_t de
 /// Copies `valid` <= lanes rows of `from` so that they lie side by side: to[k * to_stride + lane] =
 /// from(lane, k). Lanes from `valid` on become zero.
 template <int lanes, class T>
-void pack_lanes(kernel::MatrixView<const T> from, int valid, std::int64_t depth, T* to,
-                std::int64_t to_stride) {
+[[gnu::noinline]] void pack_lanes(kernel::MatrixView<const T> from, int valid, std::int64_t depth, T* to,
+                                  std::int64_t to_stride) {
     using P = Packet<T>;
     static_assert(lanes <= P::size);
     if (from.row_stride == 1 && valid == lanes) {
@@ -73,7 +73,8 @@ void pack_lanes(kernel::MatrixView<const T> from, int valid, std::int64_t depth,
 
 /// Copies a left factor into panels, one after the other, of the given depth.
 template <class T>
-void pack_rows(std::int64_t rows, std::int64_t depth, kernel::MatrixView<const T> from, T* to) {
+[[gnu::noinline]] void pack_rows(std::int64_t rows, std::int64_t depth, kernel::MatrixView<const T> from,
+                                 T* to) {
     constexpr int lanes = std::min(tile_rows<T>, Packet<T>::size);
     for (std::int64_t i = 0; i < rows; i += tile_rows<T>) {
         for (int j = 0; j < tile_rows<T>; j += lanes) {
@@ -89,7 +90,8 @@ void pack_rows(std::int64_t rows, std::int64_t depth, kernel::MatrixView<const T
 /// Copies a right factor into panels, one after the other. The last may be narrower: as many packets as it
 /// needs.
 template <class T>
-void pack_columns(std::int64_t columns, std::int64_t depth, kernel::MatrixView<const T> from, T* to) {
+[[gnu::noinline]] void pack_columns(std::int64_t columns, std::int64_t depth,
+                                    kernel::MatrixView<const T> from, T* to) {
     constexpr int lanes = Packet<T>::size;
     for (std::int64_t j = 0; j < columns; j += lanes) {
         const std::int64_t panel = j / tile_columns<T> * tile_columns<T>;
@@ -181,8 +183,9 @@ void multiply_tile(std::int64_t depth, const T* a, std::int64_t a_step, const T*
 /// c (+)= scale * a b for a left factor in panels and a right one packed, of whose columns those of [begin,
 /// end) are computed. `begin` is a multiple of the packet's size.
 template <class T>
-void multiply_packed(std::int64_t rows, std::int64_t begin, std::int64_t end, std::int64_t depth,
-                     LeftPanels<T> a, RightPanels<T> b, T* c, std::int64_t c_stride, Update<T> update) {
+[[gnu::noinline]] void multiply_packed(std::int64_t rows, std::int64_t begin, std::int64_t end,
+                                       std::int64_t depth, LeftPanels<T> a, RightPanels<T> b, T* c,
+                                       std::int64_t c_stride, Update<T> update) {
     for (std::int64_t i = 0; i < rows; i += tile_rows<T>) {
         const int height = static_cast<int>(std::min<std::int64_t>(tile_rows<T>, rows - i));
         const T* left = a.from(i).data;

@@ -1,0 +1,14 @@
+#pragma once
+
+// What reads and writes files; JSON inside.
+
+#include <tenon/io/atomic_file.hpp>
+#include <tenon/io/checkpoint.hpp>
+#include <tenon/io/file.hpp>
+#include <tenon/io/json.hpp>
+#include <tenon/io/mapped_file.hpp>
+#include <tenon/io/parameters.hpp>
+#include <tenon/io/read_configuration.hpp>
+#include <tenon/io/safetensors.hpp>
+#include <tenon/io/safetensors_write.hpp>
+#include <tenon/io/token_file.hpp>

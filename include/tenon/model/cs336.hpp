@@ -1,0 +1,49 @@
+#pragma once
+
+#include <tenon/model/checkpoint_names.hpp>
+#include <tenon/model/configuration.hpp>
+#include <tenon/model/configuration_table.hpp>
+
+namespace tenon {
+
+/// The Transformer of Stanford's CS336, first assignment: interleaved rotary pairs, a head of its own.
+struct Cs336 {
+    static constexpr std::string_view name = "cs336";
+
+    static constexpr CheckpointNames names{
+        .embedding = "token_embeddings.weight",
+        .block = "layers.",
+        .norm = "ln_final.weight",
+        .head = "lm_head.weight",
+        .attention_norm = "ln1.weight",
+        .query = "attn.q_proj.weight",
+        .key = "attn.k_proj.weight",
+        .value = "attn.v_proj.weight",
+        .output = "attn.output_proj.weight",
+        .feed_forward_norm = "ln2.weight",
+        .gate = "ffn.w1.weight",
+        .up = "ffn.w3.weight",
+        .down = "ffn.w2.weight",
+    };
+
+    /// The assignment's configurations name no model type; its own words tell them.
+    static constexpr bool recognizes(const ConfigurationTable& table) {
+        return !table.find("model_type") && table.find("d_model") && table.find("d_ff") && table.find("num_heads");
+    }
+
+    /// Throws FileError where a number is missing.
+    static constexpr TransformerSizes sizes(const ConfigurationTable& table) {
+        TransformerSizes sizes;
+        sizes.vocabulary = static_cast<int>(table.require_integer("vocab_size"));
+        sizes.context = static_cast<int>(table.require_integer("context_length"));
+        sizes.width = static_cast<int>(table.require_integer("d_model"));
+        sizes.depth = static_cast<int>(table.require_integer("num_layers"));
+        sizes.heads = static_cast<int>(table.require_integer("num_heads"));
+        sizes.hidden = static_cast<int>(table.require_integer("d_ff"));
+        sizes.rotary_base = table.real("rope_theta", 10'000);
+        sizes.norm_epsilon = table.real("norm_eps", 1e-5);
+        return sizes;
+    }
+};
+
+}  // namespace tenon
