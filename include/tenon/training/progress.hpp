@@ -14,6 +14,13 @@
 
 namespace tenon {
 
+/// Seconds on a clock that only runs forward.
+inline double monotonic_seconds() {
+    timespec time{};
+    ::clock_gettime(CLOCK_MONOTONIC, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
 /// Shows how far a run is: the fraction, a free text such as the loss, tokens a second and the time left. On
 /// a terminal the line is redrawn in place, at most ten times a second; elsewhere a line is printed every few
 /// seconds. Cheap to call at every step. It writes to stderr, or to `stream`; failures to write are ignored.
@@ -27,7 +34,7 @@ public:
           stream_(stream),
           is_terminal_(::isatty(::fileno(stream)) == 1),
           done_(done),
-          measured_{done, 0, now()} {
+          measured_{done, 0, monotonic_seconds()} {
         make_printable(label_);
         last_drawn_ = measured_.seconds;
     }
@@ -42,7 +49,7 @@ public:
         tokens_ = tokens;
         text_ = text;
         make_printable(text_);
-        double seconds = now();
+        double seconds = monotonic_seconds();
         if (seconds - last_drawn_ < (is_terminal_ ? 0.1 : 5.0)) return;
         measure(seconds);
         draw(seconds);
@@ -51,7 +58,7 @@ public:
     /// Draws a last time and ends the line; does nothing the second time.
     void finish() {
         if (std::exchange(finished_, true)) return;
-        double seconds = now();
+        double seconds = monotonic_seconds();
         measure(seconds);
         draw(seconds);
         if (is_terminal_) std::fputc('\n', stream_);
@@ -64,12 +71,6 @@ private:
         std::int64_t tokens;
         double seconds;
     };
-
-    static double now() {
-        timespec time{};
-        ::clock_gettime(CLOCK_MONOTONIC, &time);
-        return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-    }
 
     /// Control characters would break the line.
     static void make_printable(std::string& text) {

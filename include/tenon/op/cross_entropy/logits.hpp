@@ -27,6 +27,14 @@ public:
     /// [..., vocabulary].
     const Extents& extents() const { return extents_.get(); }
 
+    /// The logits of the last position alone, lazy: [batch, time, vocabulary] -> [batch, 1, vocabulary].
+    auto last() const {
+        const int time = hidden.extents()[H::rank - 2];
+        if (time == 0) throw ShapeError("logits: expected at least one position, got none");
+        auto state = contiguous(slice<H::rank - 2>(hidden, time - 1, time));
+        return Logits<decltype(state), W>(state, head);
+    }
+
     /// All logits, as a tensor [..., vocabulary].
     auto tensor() const { return matmul<MatmulOptions{.transpose_right = true}>(hidden, head); }
 

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <string>
+
+#include <tenon/core/error.hpp>
+#include <tenon/core/random.hpp>
+#include <tenon/core/workspace.hpp>
+
+namespace tenon {
+
+/// How the next token is drawn from logits.
+struct SamplingOptions {
+    double temperature = 1;  ///< divides the logits; 0 takes the greatest
+    int top_k = 0;           ///< only the k most likely tokens; 0: all
+    double top_p = 1;        ///< only the most likely tokens that together reach p (Holtzman et al. 2020, "nucleus")
+};
+
+namespace detail {
+
+template <class T>
+int greatest_logit(const T* logits, int count) {
+    int best = 0;
+    for (int i = 1; i < count; ++i)
+        if (logits[i] > logits[best]) best = i;
+    return best;
+}
+
+}  // namespace detail
+
+/// Draws a token from `count` logits; `uniform` lies in [0, 1). The first of equals comes first, so the result is a
+/// function of the arguments. Takes nothing from malloc once a thread's workspace has grown. Throws Error where the
+/// options are out of range.
+template <class T>
+int sample(const T* logits, int count, const SamplingOptions& options, double uniform) {
+    if (!(options.temperature >= 0)) throw Error("sample: expected a temperature of at least 0, got " + std::to_string(options.temperature));
+    if (!(options.top_p > 0)) throw Error("sample: expected a top-p above 0, got " + std::to_string(options.top_p));
+    if (options.top_k < 0) throw Error("sample: expected a top-k of at least 0, got " + std::to_string(options.top_k));
+    const int best = detail::greatest_logit(logits, count);
+    if (options.temperature == 0 || options.top_k == 1) return best;
+
+    Workspace workspace;
+    double* weights = workspace.take<double>(static_cast<std::size_t>(count));
+    int* order = workspace.take<int>(static_cast<std::size_t>(count));
+    double total = 0;
+    for (int i = 0; i < count; ++i) {
+        order[i] = i;
+        weights[i] = std::exp((static_cast<double>(logits[i]) - static_cast<double>(logits[best])) / options.temperature);
+        total += weights[i];
+    }
+    int kept = count;
+    const bool is_ordered = options.top_k > 0 || options.top_p < 1;
+    if (is_ordered) {
+        if (options.top_k > 0) kept = std::min(kept, options.top_k);
+        std::partial_sort(order, order + kept, order + count, [&](int a, int b) {
+            return weights[a] != weights[b] ? weights[a] > weights[b] : a < b;
+        });
+        if (options.top_k > 0) {
+            total = 0;
+            for (int i = 0; i < kept; ++i) total += weights[order[i]];
+        }
+        double reached = 0;
+        for (int i = 0; i < kept; ++i) {
+            reached += weights[order[i]];
+            if (reached >= options.top_p * total) {
+                kept = i + 1;
+                total = reached;
+            }
+        }
+    }
+    double left = uniform * total;
+    for (int i = 0; i < kept; ++i) {
+        left -= weights[order[i]];
+        if (left < 0) return order[i];
+    }
+    return is_ordered ? order[kept - 1] : best;  // rounding
+}
+
+}  // namespace tenon

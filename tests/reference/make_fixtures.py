@@ -1,0 +1,122 @@
+"""Makes the small reference fixtures of this folder: `python make_fixtures.py` (PyTorch, transformers, safetensors).
+
+Each folder holds config.json, weights, and what PyTorch computes from them in float32; the weights are random, and
+perturbed so that no norm's gain is 1.
+"""
+import json, math, pathlib
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+here = pathlib.Path(__file__).parent / "fixtures"
+
+
+def make_llama(name, seed, **sizes):
+    torch.manual_seed(seed)
+    folder = here / name
+    config = LlamaConfig(max_position_embeddings=32, initializer_range=0.2, attn_implementation="eager",
+                         bos_token_id=1, eos_token_id=2, **sizes)
+    model = LlamaForCausalLM(config).float().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+
+    ids = torch.randint(0, config.vocab_size, (3, 13))
+    result = model(ids, labels=ids)
+    result.loss.backward()
+    tied = config.tie_word_embeddings
+    gradients = {k: p.grad.clone() for k, p in model.named_parameters() if not (tied and k == "lm_head.weight")}
+    prompt = torch.randint(0, config.vocab_size, (1, 5))
+    tokens = prompt
+    with torch.no_grad():
+        while tokens.shape[1] < 20:
+            tokens = torch.cat([tokens, model(tokens).logits[:, -1:].argmax(-1)], 1)
+    save_file(gradients, folder / "grads.safetensors")
+    save_file({"input_ids": ids, "logits": result.logits.detach(), "loss": result.loss.detach().reshape(1),
+               "prompt": prompt, "generated": tokens.contiguous()}, folder / "reference.safetensors")
+
+
+def rms_norm(x, gain, epsilon):
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon) * gain
+
+
+def rotate(x, base):
+    """Turns interleaved pairs of x [batch, heads, time, width] by their positions."""
+    width, time = x.shape[-1], x.shape[-2]
+    angles = torch.outer(torch.arange(time).float(), base ** (-torch.arange(0, width, 2).float() / width))
+    even, odd = x[..., ::2], x[..., 1::2]
+    turned = even * angles.cos() - odd * angles.sin(), even * angles.sin() + odd * angles.cos()
+    return torch.stack(turned, -1).flatten(-2)
+
+
+def logits_of(p, c, ids):
+    x = p["token_embeddings.weight"][ids]
+    batch, time = ids.shape
+    split = lambda t: t.view(batch, time, c["num_heads"], -1).transpose(1, 2)
+    for i in range(c["num_layers"]):
+        w = lambda part: p[f"layers.{i}.{part}.weight"]
+        h = rms_norm(x, w("ln1"), c["norm_eps"])
+        q, k, v = (split(h @ w(f"attn.{part}_proj").T) for part in "qkv")
+        scores = rotate(q, c["rope_theta"]) @ rotate(k, c["rope_theta"]).transpose(-1, -2) / math.sqrt(q.shape[-1])
+        scores = scores.masked_fill(torch.ones(time, time).triu(1).bool(), -torch.inf)
+        x = x + (scores.softmax(-1) @ v).transpose(1, 2).flatten(2) @ w("attn.output_proj").T
+        h = rms_norm(x, w("ln2"), c["norm_eps"])
+        x = x + (F.silu(h @ w("ffn.w1").T) * (h @ w("ffn.w3").T)) @ w("ffn.w2").T
+    return rms_norm(x, p["ln_final.weight"], c["norm_eps"]) @ p["lm_head.weight"].T
+
+
+def rate_of(c, step):
+    if step < c["warmup"]:
+        return c["max_lr"] * step / c["warmup"]
+    done = min(1.0, (step - c["warmup"]) / (c["cosine_end"] - c["warmup"]))
+    return c["min_lr"] + 0.5 * (1 + math.cos(math.pi * done)) * (c["max_lr"] - c["min_lr"])
+
+
+def make_trajectory(name, seed):
+    torch.manual_seed(seed)
+    folder = here / name
+    folder.mkdir(parents=True, exist_ok=True)
+    c = dict(vocab_size=53, context_length=11, d_model=24, num_layers=2, num_heads=3, d_ff=40, rope_theta=500.0,
+             batch_size=3, steps=20, max_lr=0.004, min_lr=0.0002, warmup=4, cosine_end=16, betas=[0.9, 0.95],
+             eps=1e-8, weight_decay=0.1, grad_clip=1.0, norm_eps=1e-5)
+    (folder / "config.json").write_text(json.dumps(c, indent=1) + "\n")
+    width, hidden, vocabulary = c["d_model"], c["d_ff"], c["vocab_size"]
+    shapes = {"token_embeddings.weight": (vocabulary, width), "lm_head.weight": (vocabulary, width),
+              "ln_final.weight": (width,)}
+    for i in range(c["num_layers"]):
+        shapes |= {f"layers.{i}.attn.{part}_proj.weight": (width, width) for part in ("q", "k", "v", "output")}
+        shapes |= {f"layers.{i}.ffn.{part}.weight": (hidden, width) for part in ("w1", "w3")}
+        shapes |= {f"layers.{i}.ffn.w2.weight": (width, hidden)} | {f"layers.{i}.ln{j}.weight": (width,) for j in (1, 2)}
+    p = {k: (torch.randn(s) * s[-1] ** -0.5 if len(s) == 2 else 1 + 0.1 * torch.randn(s)).requires_grad_() for k, s in shapes.items()}
+    save_file({k: v.detach().clone() for k, v in p.items()}, folder / "init.safetensors")
+    optimizer = torch.optim.AdamW(p.values(), lr=0.0, betas=c["betas"], eps=c["eps"], weight_decay=c["weight_decay"])
+    ids = torch.randint(0, vocabulary, (c["steps"], c["batch_size"], c["context_length"] + 1))
+    inputs, targets = ids[..., :-1].contiguous(), ids[..., 1:].contiguous()
+    losses, norms, rates = [], [], []
+    for step in range(c["steps"]):
+        logits = logits_of(p, c, inputs[step])
+        loss = F.cross_entropy(logits.flatten(0, 1), targets[step].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        if step == 0:
+            first_logits = logits.detach().clone()
+            save_file({k: v.grad.clone() for k, v in p.items()}, folder / "grads_step0.safetensors")
+        norms.append(torch.nn.utils.clip_grad_norm_(p.values(), c["grad_clip"]).item())
+        rates.append(rate_of(c, step))
+        optimizer.param_groups[0]["lr"] = rates[-1]
+        optimizer.step()
+        losses.append(loss.item())
+    save_file({k: v.detach().clone() for k, v in p.items()}, folder / "final.safetensors")
+    save_file({"inputs": inputs, "targets": targets, "logits_step0": first_logits, "losses": torch.tensor(losses),
+               "grad_norms": torch.tensor(norms), "lrs": torch.tensor(rates)}, folder / "trajectory.safetensors")
+
+
+make_llama("llama_wide_heads", 1, vocab_size=67, hidden_size=36, intermediate_size=50, num_hidden_layers=2,
+           num_attention_heads=6, num_key_value_heads=3, head_dim=10, rms_norm_eps=1e-5, rope_theta=500.0)
+make_llama("llama_one_group_tied", 2, vocab_size=61, hidden_size=32, intermediate_size=44, num_hidden_layers=1,
+           num_attention_heads=4, num_key_value_heads=1, tie_word_embeddings=True)
+make_trajectory("cs336_short", 3)
