@@ -87,4 +87,34 @@ struct Compute<T> {
 template <class T>
 using ComputeOf = typename detail::Compute<T>::type;
 
+namespace detail {
+
+/// Rounds to odd: an inexact result has its last bit set, so that rounding it once more, to 16 bits, gives what rounding
+/// `value` directly would.
+TENON_HOST_DEVICE constexpr float round_to_odd(double value) {
+    const float nearest = static_cast<float>(value);
+    if (static_cast<double>(nearest) == value) return nearest;
+    const double size = value < 0 ? -value : value, nearest_size = nearest < 0 ? -nearest : nearest;
+    const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, nearest) - (nearest_size > size ? 1u : 0u);
+    return __builtin_bit_cast(float, bits | 1u);
+}
+
+}  // namespace detail
+
+/// A number in another element type: rounded once, to nearest, where it becomes real; truncated where it becomes an
+/// integer, whose range it must lie in.
+template <Element To, Element From>
+TENON_HOST_DEVICE constexpr To convert(From value) {
+    if constexpr (std::same_as<To, From>)
+        return value;
+    else if constexpr (is_half<From>)
+        return convert<To>(static_cast<float>(value));
+    else if constexpr (!is_half<To>)
+        return static_cast<To>(value);
+    else if constexpr (std::same_as<From, float>)
+        return To(value);
+    else
+        return To(detail::round_to_odd(static_cast<double>(value)));
+}
+
 }  // namespace tenon

@@ -48,7 +48,7 @@ constexpr ExtentCode extent_code(extent::upto<Bound>) {
 /// What may stand in a `Shape`: an `int`, `dyn`, or `upto<N>`.
 template <class E>
 concept ExtentType = std::same_as<E, int> || requires(E e) {
-    requires !std::integral<E>;
+    requires std::is_class_v<E>;
     { extent_code(e) } -> std::same_as<int>;
 };
 

@@ -3,12 +3,12 @@
 #include <Eigen/Core>
 #include <cmath>
 #include <concepts>
+#include <cstring>
 #include <limits>
-#include <type_traits>
-#include <utility>
-
 #include <tenon/core/math.hpp>
 #include <tenon/core/transfer.hpp>
+#include <type_traits>
+#include <utility>
 
 namespace tenon {
 
@@ -188,9 +188,17 @@ public:
             return native_[0];
     }
 
-    /// Transposes a square of numbers, held as `size` packets.
-    friend void transpose(Packet (&rows)[size]) {
-        if constexpr (size > 1) exchange<size / 2>(rows, Lanes());
+    /// Transposes squares of numbers that lie side by side in `count` <= size packets, a power of two; with
+    /// as many packets as lanes there is one square.
+    template <int count>
+    friend void transpose(Packet (&rows)[count]) {
+        if constexpr (count > 1) exchange<count / 2>(rows, Lanes());
+    }
+
+    /// Writes `count` lanes, from lane `first` on.
+    template <int count>
+    void store_lanes(T* to, int first) const {
+        std::memcpy(to, reinterpret_cast<const T*>(&native_) + first, count * sizeof(T));
     }
 
 private:
@@ -272,10 +280,10 @@ private:
 
     /// Swaps the off-diagonal quarters of each square of 2 `distance` rows and lanes, then goes on within the
     /// quarters.
-    template <int distance, int... lane>
-    [[gnu::always_inline]] static void exchange(Packet (&rows)[size],
+    template <int distance, int count, int... lane>
+    [[gnu::always_inline]] static void exchange(Packet (&rows)[count],
                                                 std::integer_sequence<int, lane...> lanes) {
-        for (int i = 0; i < size; ++i) {
+        for (int i = 0; i < count; ++i) {
             if (i & distance) continue;
             const Native a = rows[i].native_, b = rows[i + distance].native_;
             rows[i].native_ =

@@ -16,11 +16,11 @@ template <std::floating_point V>
 struct Transfer<V> {
     template <class T>
     TENON_HOST_DEVICE static constexpr V load(const T* from) {
-        return static_cast<V>(static_cast<ComputeOf<T>>(*from));
+        return convert<V>(*from);
     }
     template <class T>
     TENON_HOST_DEVICE static constexpr void store(V value, T* to) {
-        *to = static_cast<T>(static_cast<ComputeOf<T>>(value));
+        *to = convert<T>(value);
     }
 };
 

@@ -141,6 +141,8 @@ auto materialize_as(const E& expression) {
     using S = typename E::shape_type;
     using D = typename E::device_type;
     using C = ComputeOf<typename E::value_type>;
+    static_assert(!E::is_tracked || std::same_as<ComputeOf<T>, C>,
+                  "an expression with gradients is assigned to a tensor whose gradient would be of another type");
     using At = detail::RootPlace<E>;
     constexpr detail::Place place = At::place;
     using Forward = detail::Lower<E, At, 0, 0, 0, false>;

@@ -72,6 +72,10 @@ constexpr auto promote() {
 template <class A, class B>
 using Promoted = typename decltype(promote<A, B>())::type;
 
+/// Whether arithmetic on A and on B is done in one type; void is a number's type, which adapts.
+template <class A, class B>
+inline constexpr bool share_arithmetic = std::is_void_v<A> || std::is_void_v<B> || std::same_as<ComputeOf<A>, ComputeOf<B>>;
+
 inline Extents extents_of(const Scalar&) { return {}; }
 template <class X>
 const Extents& extents_of(const X& x) {
@@ -105,6 +109,9 @@ public:
     static constexpr bool is_tracked = TraitsA::is_tracked || TraitsB::is_tracked;
     using tracking_type = std::conditional_t<is_tracked, Tracked, Untracked>;
     static constexpr detail::RowCodes row_codes = TraitsA::rows.reduces ? TraitsA::rows : TraitsB::rows;
+
+    static_assert(!is_tracked || detail::share_arithmetic<typename TraitsA::value_type, typename TraitsB::value_type>,
+                  "an expression with gradients mixes f64 with a narrower type, whose gradient would be of another type");
 
     Expression(A first, B second) : a(std::move(first)), b(std::move(second)), extents_(combined()) {}
 

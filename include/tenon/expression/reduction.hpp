@@ -76,6 +76,7 @@ struct ReduceAxisNode : Node {
 
     void backward() {
         using C = ComputeOf<T>;
+        if (!x.slot) return;
         Kernel<ReduceAxis, Device>::template backward<R>(x.view, axis, static_cast<const T*>(result.data()),
                                                          static_cast<const C*>(output.storage.data()),
                                                          contribute<C>(*x.slot));

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cstdint>
-
-#include "tenon/core/parallel.hpp"
-#include "tenon/op/attention/backward.hpp"
-#include "tenon/op/attention/forward.hpp"
-#include "tenon/op/attention/options.hpp"
-#include "tenon/op/attention/shape.hpp"
+#include <tenon/core/parallel.hpp>
+#include <tenon/op/attention/backward.hpp>
+#include <tenon/op/attention/forward.hpp>
+#include <tenon/op/attention/options.hpp>
+#include <tenon/op/attention/shape.hpp>
 
 namespace tenon::kernel {
 

@@ -4,12 +4,11 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-
-#include "tenon/core/packet.hpp"
-#include "tenon/core/workspace.hpp"
-#include "tenon/op/attention/shape.hpp"
-#include "tenon/op/matmul/few_rows.hpp"
-#include "tenon/op/matmul/packed.hpp"
+#include <tenon/core/packet.hpp>
+#include <tenon/core/workspace.hpp>
+#include <tenon/op/attention/shape.hpp>
+#include <tenon/op/matmul/few_rows.hpp>
+#include <tenon/op/matmul/packed.hpp>
 
 namespace tenon::detail {
 

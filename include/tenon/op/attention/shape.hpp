@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-
-#include "tenon/op/attention/options.hpp"
+#include <tenon/op/attention/options.hpp>
 
 namespace tenon::kernel {
 

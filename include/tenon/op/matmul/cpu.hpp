@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
-
-#include "tenon/core/packet.hpp"
-#include "tenon/core/parallel.hpp"
-#include "tenon/core/workspace.hpp"
-#include "tenon/op/matmul/few_rows.hpp"
-#include "tenon/op/matmul/matrix_view.hpp"
-#include "tenon/op/matmul/packed.hpp"
+#include <tenon/core/packet.hpp>
+#include <tenon/core/parallel.hpp>
+#include <tenon/core/workspace.hpp>
+#include <tenon/op/matmul/few_rows.hpp>
+#include <tenon/op/matmul/matrix_view.hpp>
+#include <tenon/op/matmul/packed.hpp>
 
 namespace tenon::detail {
 

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cstdint>
-
-#include "tenon/core/packet.hpp"
-#include "tenon/core/parallel.hpp"
-#include "tenon/core/workspace.hpp"
-#include "tenon/op/matmul/matrix_view.hpp"
-#include "tenon/op/matmul/packed.hpp"
+#include <tenon/core/packet.hpp>
+#include <tenon/core/parallel.hpp>
+#include <tenon/core/workspace.hpp>
+#include <tenon/op/matmul/matrix_view.hpp>
+#include <tenon/op/matmul/packed.hpp>
 
 namespace tenon::detail {
 

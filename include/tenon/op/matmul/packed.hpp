@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-
-#include "tenon/core/packet.hpp"
-#include "tenon/op/matmul/matrix_view.hpp"
+#include <tenon/core/packet.hpp>
+#include <tenon/op/matmul/matrix_view.hpp>
 
 namespace tenon::detail {
 
@@ -28,10 +27,10 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
-/// How many numbers the panels of a left factor take; packing writes a little past the last panel.
+/// How many numbers the panels of a left factor take.
 template <class T>
 constexpr std::int64_t packed_rows_size(std::int64_t rows, std::int64_t depth) {
-    return round_up(rows, tile_rows<T>) * depth + Packet<T>::size;
+    return round_up(rows, tile_rows<T>) * depth;
 }
 
 /// How many numbers the panels of a right factor take.
@@ -41,7 +40,8 @@ constexpr std::int64_t packed_columns_size(std::int64_t columns, std::int64_t de
 }
 
 /// Copies `valid` <= lanes rows of `from` so that they lie side by side: to[k * to_stride + lane] =
-/// from(lane, k). Lanes from `valid` on become zero.
+/// from(lane, k). Lanes from `valid` on repeat the last; nobody reads what becomes of
+/// them.
 template <int lanes, class T>
 [[gnu::noinline]] void pack_lanes(kernel::MatrixView<const T> from, int valid, std::int64_t depth, T* to,
                                   std::int64_t to_stride) {
@@ -49,23 +49,37 @@ template <int lanes, class T>
     static_assert(lanes <= P::size);
     if (from.row_stride == 1 && valid == lanes) {
         for (std::int64_t k = 0; k < depth; ++k) {
-            std::memcpy(to + k * to_stride, from.data + k * from.column_stride, lanes * sizeof(T));
+            const T* row = from.data + k * from.column_stride;
+            std::memcpy(to + k * to_stride, row, lanes * sizeof(T));
+            __builtin_prefetch(row + 8 * from.column_stride);
         }
     } else if (from.column_stride == 1) {
         for (std::int64_t k = 0; k < depth; k += P::size) {
             const int count = static_cast<int>(std::min<std::int64_t>(P::size, depth - k));
-            P square[P::size];
-            for (int lane = 0; lane < P::size; ++lane) {
-                square[lane] = lane < valid ? P::load_partial(&from(lane, k), count) : P(T(0));
+            P squares[lanes];
+#pragma GCC unroll 16
+            for (int lane = 0; lane < lanes; ++lane) {
+                squares[lane] = P::load_partial(&from(std::min(lane, valid - 1), k), count);
+                __builtin_prefetch(&from(lane + lanes, k));  // the next rows may be pages away
             }
-            transpose(square);
-            // Lanes past the panel's width land where the next one goes, which is written later.
-            for (int i = 0; i < count; ++i) square[i].store(to + (k + i) * to_stride);
+            transpose(squares);
+            if (count == P::size) {
+#pragma GCC unroll 16
+                for (int i = 0; i < P::size; ++i) {
+                    squares[i % lanes].template store_lanes<lanes>(to + (k + i) * to_stride,
+                                                                   i / lanes * lanes);
+                }
+            } else {
+                for (int i = 0; i < count; ++i) {
+                    squares[i % lanes].template store_lanes<lanes>(to + (k + i) * to_stride,
+                                                                   i / lanes * lanes);
+                }
+            }
         }
     } else {
         for (std::int64_t k = 0; k < depth; ++k) {
             for (int lane = 0; lane < lanes; ++lane) {
-                to[k * to_stride + lane] = lane < valid ? from(lane, k) : T(0);
+                to[k * to_stride + lane] = from(std::min(lane, valid - 1), k);
             }
         }
     }
