@@ -22,12 +22,12 @@
 using namespace tenon;
 
 struct Small : TransformerDefaults {
-    static constexpr int vocabulary = 2048, context = 256, width = 256, depth = 4, heads = 8, hidden = 704;
+    static constexpr int vocabulary = 1024, context = 256, width = 192, depth = 4, heads = 6, hidden = 512;
     static constexpr RotaryPairs rotary_pairs = RotaryPairs::half_split;  // as the folder's form has it
 };
 using Model = Transformer<Small>;
 using Token = std::uint16_t;
-constexpr int batch_size = 8;
+constexpr int batch_size = 4;
 
 struct Text {
     std::string training, held_out;

@@ -10,10 +10,10 @@
 #include <tenon/expression/reduction_cpu.hpp>
 #include <tenon/inference/cache.hpp>
 #include <tenon/model/transformer.hpp>
-#include <tenon/op/attention/kernel_cpu.hpp>
+#include <tenon/op/attention/cpu.hpp>
 #include <tenon/op/cross_entropy/cpu.hpp>
 #include <tenon/op/embedding/cpu.hpp>
-#include <tenon/op/matmul/kernel_cpu.hpp>
+#include <tenon/op/matmul/cpu.hpp>
 #include <tenon/op/rms_norm/rms_norm.hpp>
 #include <tenon/op/rotary/cpu.hpp>
 #include <tenon/op/softmax/softmax.hpp>

@@ -25,9 +25,12 @@ class AdamW {
 public:
     /// For the parameters of a model, which must stay where it is.
     template <class Model>
-    explicit AdamW(Model& model, AdamWOptions options = {}) : rate(options.rate), options_(options) {
-        static_assert(Model::is_tracked, "AdamW needs a Trainable model");
-        parameters_ = parameters_of(model);
+        requires(Model::is_tracked)
+    explicit AdamW(Model& model, AdamWOptions options = {}) : AdamW(parameters_of(model), options) {}
+
+    /// For these parameters, all tracked and of element type T.
+    explicit AdamW(std::vector<ParameterBase*> parameters, AdamWOptions options = {})
+        : rate(options.rate), options_(options), parameters_(std::move(parameters)) {
         for (const ParameterBase* parameter : parameters_) {
             const std::size_t bytes = static_cast<std::size_t>(parameter->size()) * sizeof(C);
             for (std::vector<Storage>* moments : {&first_, &second_}) {
@@ -62,7 +65,7 @@ public:
     /// Number of steps taken.
     std::int64_t steps() const { return steps_; }
 
-    double rate;
+    double rate;  ///< of the next step
 
 private:
     AdamWOptions options_;

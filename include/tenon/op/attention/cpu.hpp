@@ -1,100 +1,62 @@
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
-#include <tenon/core/parallel.hpp>
-#include <tenon/op/attention/backward.hpp>
-#include <tenon/op/attention/forward.hpp>
-#include <tenon/op/attention/options.hpp>
-#include <tenon/op/attention/shape.hpp>
+#include <tenon/core/workspace.hpp>
+#include <tenon/op/attention/attention.hpp>
+#include <tenon/op/attention/tiled.hpp>
 
-namespace tenon::kernel {
+namespace tenon {
 
-/// Attention in tiles: out = softmax(scale * queries keys^T) values for each head, without ever holding all
-/// scores (Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2", 2023).
-///
-/// `document_start`, if not null, has for each [batch, key position] the first key that it may attend to. A
-/// query that may attend to none yields zeros. `log_sum_exp`, if not null, receives [batch, heads,
-/// query_length] numbers for the backward direction.
-template <class T>
-void attention_forward(const AttentionShape& shape, const AttentionOptions& options,
-                       AttentionOperand<const T> queries, AttentionOperand<const T> keys,
-                       AttentionOperand<const T> values, const int* document_start, AttentionOperand<T> out,
-                       T* log_sum_exp) {
-    const detail::AttentionForward<T> call{shape,  options,        queries, keys,
-                                           values, document_start, out,     log_sum_exp};
-    const std::int64_t group = shape.group();
-    if (shape.query_length == 1) {
-        // Generation: the heads of a group share one reading of the keys and values.
-        const std::int64_t parts = (group + detail::few_rows - 1) / detail::few_rows;
-        parallel_for_each(shape.batch * shape.key_value_heads * parts, [&](std::int64_t task) {
-            const std::int64_t part = task % parts, key_value_head = task / parts % shape.key_value_heads;
-            const std::int64_t head = key_value_head * group + part * detail::few_rows;
-            detail::attention_few(call, task / parts / shape.key_value_heads, head, 0,
-                                  std::min(detail::few_rows, group - part * detail::few_rows), true);
-        });
-    } else if (shape.query_length <= 4) {
-        parallel_for_each(shape.batch * shape.heads, [&](std::int64_t task) {
-            detail::attention_few(call, task / shape.heads, task % shape.heads, 0, shape.query_length, false);
-        });
-    } else {
-        // The tiles of a key and value head are one task, or several where that leaves threads without work.
-        const std::int64_t tiles = (shape.query_length + detail::query_tile - 1) / detail::query_tile;
-        const std::int64_t items = group * tiles, groups = shape.batch * shape.key_value_heads;
-        const std::int64_t parts =
-            std::clamp<std::int64_t>((2 * thread_count() + groups - 1) / groups, 1, items);
-        parallel_for_each(groups * parts, [&](std::int64_t task) {
-            const std::int64_t part = task % parts, batch = task / parts / shape.key_value_heads;
-            const std::int64_t key_value_head = task / parts % shape.key_value_heads;
-            detail::attention_tiles(call, batch, key_value_head, items * part / parts,
-                                    items * (part + 1) / parts);
-        });
+template <>
+struct Kernel<Attention, Cpu> {
+    /// y is packed and overwritten, and so is log_sum_exp if it is not null.
+    template <class T, class C>
+    static void forward(const ArrayView<T>& q, const ArrayView<T>& k, const ArrayView<T>& v,
+                        const AttentionOptions& options, const int* documents, T* y, C* log_sum_exp) {
+        const kernel::AttentionShape shape = shape_of(q, k, v);
+        kernel::attention_forward<T>(
+            shape, options, operand<const T>(q), operand<const T>(k), operand<const T>(v), documents,
+            packed(y, shape.query_length, shape.heads, shape.value_width), log_sum_exp);
     }
-}
 
-/// A gradient that attention writes, or adds to.
-template <class T>
-struct AttentionGradient {
-    AttentionOperand<T> operand;
-    bool accumulate;
+    /// Gradients are packed in the shapes of q, k and v. All three are computed; those not wanted (null) go
+    /// to scratch.
+    template <class T, class C>
+    static void backward(const ArrayView<T>& q, const ArrayView<T>& k, const ArrayView<T>& v,
+                         const AttentionOptions& options, const int* documents, const T* y,
+                         const C* log_sum_exp, const C* upstream, Contribution<C> to_q, Contribution<C> to_k,
+                         Contribution<C> to_v) {
+        const kernel::AttentionShape shape = shape_of(q, k, v);
+        Workspace workspace;
+        auto gradient = [&](const ArrayView<T>& x, Contribution<C> to) {
+            C* data = to.data ? to.data : workspace.take<C>(static_cast<std::size_t>(x.extents.count()));
+            return kernel::AttentionGradient<C>{packed(data, x.extents[1], x.extents[2], x.extents[3]),
+                                                to.data && to.accumulate};
+        };
+        const kernel::AttentionGradient<C> gradient_q = gradient(q, to_q), gradient_k = gradient(k, to_k),
+                                           gradient_v = gradient(v, to_v);
+        kernel::attention_backward<T>(
+            shape, options, operand<const T>(q), operand<const T>(k), operand<const T>(v), documents,
+            packed(y, shape.query_length, shape.heads, shape.value_width), log_sum_exp,
+            packed(upstream, shape.query_length, shape.heads, shape.value_width), gradient_q, gradient_k,
+            gradient_v);
+    }
+
+private:
+    template <class T>
+    static kernel::AttentionShape shape_of(const ArrayView<T>& q, const ArrayView<T>& k,
+                                           const ArrayView<T>& v) {
+        return {q.extents[0], q.extents[2], k.extents[2], q.extents[1],
+                k.extents[1], q.extents[3], v.extents[3]};
+    }
+    template <class P, class T>
+    static kernel::AttentionOperand<P> operand(const ArrayView<T>& x) {
+        return {x.data, x.strides[0], x.strides[1], x.strides[2]};
+    }
+    template <class P>
+    static kernel::AttentionOperand<P> packed(P* data, std::int64_t time, std::int64_t heads,
+                                              std::int64_t width) {
+        return {data, time * heads * width, heads * width, width};
+    }
 };
 
-/// The gradients of attention from that of its result. The weights are computed again from `log_sum_exp`,
-/// which the forward direction left. The result does not depend on the number of threads, to the last bit.
-template <class T>
-void attention_backward(const AttentionShape& shape, const AttentionOptions& options,
-                        AttentionOperand<const T> queries, AttentionOperand<const T> keys,
-                        AttentionOperand<const T> values, const int* document_start,
-                        AttentionOperand<const T> out, const T* log_sum_exp,
-                        AttentionOperand<const T> grad_out, AttentionGradient<T> grad_queries,
-                        AttentionGradient<T> grad_keys, AttentionGradient<T> grad_values) {
-    const detail::AttentionBackward<T> call{shape,
-                                            options,
-                                            queries,
-                                            keys,
-                                            values,
-                                            document_start,
-                                            out,
-                                            log_sum_exp,
-                                            grad_out,
-                                            grad_queries.operand,
-                                            grad_keys.operand,
-                                            grad_values.operand};
-    const auto clear = [](const AttentionGradient<T>& gradient, std::int64_t batch, std::int64_t times,
-                          std::int64_t head, std::int64_t width) {
-        for (std::int64_t t = 0; t < times && !gradient.accumulate; ++t) {
-            std::fill_n(gradient.operand.at(batch, t, head), width, T(0));
-        }
-    };
-    parallel_for_each(shape.batch * shape.key_value_heads, [&](std::int64_t task) {
-        const std::int64_t batch = task / shape.key_value_heads, head = task % shape.key_value_heads;
-        for (std::int64_t i = head * shape.group(); i < (head + 1) * shape.group(); ++i) {
-            clear(grad_queries, batch, shape.query_length, i, shape.key_width);
-        }
-        clear(grad_keys, batch, shape.key_length, head, shape.key_width);
-        clear(grad_values, batch, shape.key_length, head, shape.value_width);
-        detail::attention_backward_group(call, batch, head);
-    });
-}
-
-}  // namespace tenon::kernel
+}  // namespace tenon

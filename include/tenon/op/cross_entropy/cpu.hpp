@@ -9,7 +9,7 @@
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/workspace.hpp>
 #include <tenon/op/cross_entropy/cross_entropy.hpp>
-#include <tenon/op/matmul/cpu.hpp>
+#include <tenon/op/matmul/product.hpp>
 
 namespace tenon {
 namespace kernel {

@@ -1,0 +1,27 @@
+# compare.cmake: -DREADME=<file> -DSOURCE=<file> -DPROGRAM=<executable>
+
+# read_block(<variable> <language>): the first block of that language in the README.
+function(read_block variable language)
+    string(FIND "${readme}" "```${language}\n" begin)
+    if(begin EQUAL -1)
+        message(FATAL_ERROR "${README}: expected a block of ${language}, got none")
+    endif()
+    string(SUBSTRING "${readme}" ${begin} -1 rest)
+    string(REGEX REPLACE "^```${language}\n" "" rest "${rest}")
+    string(FIND "${rest}" "```" end)
+    string(SUBSTRING "${rest}" 0 ${end} content)
+    set(${variable} "${content}" PARENT_SCOPE)
+endfunction()
+
+file(READ "${README}" readme)
+file(READ "${SOURCE}" source)
+read_block(shown cpp)
+read_block(expected text)
+string(FIND "${source}" "${shown}" at)
+if(shown STREQUAL "" OR at EQUAL -1)
+    message(FATAL_ERROR "${SOURCE}: expected the README's program, got another")
+endif()
+execute_process(COMMAND "${PROGRAM}" OUTPUT_VARIABLE printed RESULT_VARIABLE result)
+if(NOT result EQUAL 0 OR NOT printed STREQUAL expected)
+    message(FATAL_ERROR "expected from ${PROGRAM}:\n${expected}\ngot (exit ${result}):\n${printed}")
+endif()
