@@ -30,12 +30,13 @@ struct Tolerance {
     double absolute = 1e-8;
 };
 
-/// Whether each element of a lies within the tolerance of b's. Element types may differ. Throws ShapeError where the
-/// extents do.
+/// Whether each element of a lies within the tolerance of b's. Element types may differ. Throws ShapeError
+/// where the extents do.
 template <TensorLike A, TensorLike B>
     requires(may_convert(A::shape_type::codes, B::shape_type::codes))
 bool all_close(const A& a, const B& b, const Tolerance& tolerance = {}) {
-    if (!(a.extents() == b.extents())) throw_mismatch<mismatch::compared_extents_differ>(a.extents(), b.extents());
+    if (!(a.extents() == b.extents()))
+        throw_mismatch<mismatch::compared_extents_differ>(a.extents(), b.extents());
     const Elements x(a.view());
     const Elements reference(b.view());
     for (std::int64_t i = 0; i < x.size(); ++i) {
@@ -48,15 +49,16 @@ bool all_close(const A& a, const B& b, const Tolerance& tolerance = {}) {
 }
 template <TensorLike A, TensorLike B>
     requires(!may_convert(A::shape_type::codes, B::shape_type::codes))
-mismatch::compared_extents_differ<typename A::shape_type, typename B::shape_type> all_close(const A&, const B&,
-                                                                                           const Tolerance& = {});
+mismatch::compared_extents_differ<typename A::shape_type, typename B::shape_type> all_close(
+    const A&, const B&, const Tolerance& = {});
 
-/// The norm of the difference over the norm of the reference b (0 where they are equal). Throws ShapeError where the
-/// extents differ.
+/// The norm of the difference over the norm of the reference b (0 where they are equal). Throws ShapeError
+/// where the extents differ.
 template <TensorLike A, TensorLike B>
     requires(may_convert(A::shape_type::codes, B::shape_type::codes))
 double relative_error(const A& a, const B& b) {
-    if (!(a.extents() == b.extents())) throw_mismatch<mismatch::compared_extents_differ>(a.extents(), b.extents());
+    if (!(a.extents() == b.extents()))
+        throw_mismatch<mismatch::compared_extents_differ>(a.extents(), b.extents());
     const Elements x(a.view());
     const Elements reference(b.view());
     double difference = 0, norm = 0;
@@ -69,6 +71,7 @@ double relative_error(const A& a, const B& b) {
 }
 template <TensorLike A, TensorLike B>
     requires(!may_convert(A::shape_type::codes, B::shape_type::codes))
-mismatch::compared_extents_differ<typename A::shape_type, typename B::shape_type> relative_error(const A&, const B&);
+mismatch::compared_extents_differ<typename A::shape_type, typename B::shape_type> relative_error(const A&,
+                                                                                                 const B&);
 
 }  // namespace tenon

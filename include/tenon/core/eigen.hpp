@@ -6,22 +6,23 @@
 
 namespace tenon {
 
-/// A tensor of one or two axes as Eigen sees it: an Eigen::Map of its elements, which the tensor must outlive. Extents
-/// do not enter Eigen's types, so that all tensors share what Eigen compiles.
+/// A tensor of one or two axes as Eigen sees it: an Eigen::Map of its elements, which the tensor must
+/// outlive. Extents do not enter Eigen's types, so that all tensors share what Eigen compiles.
 template <TensorLike X>
     requires(X::rank == 1 || X::rank == 2)
 auto as_eigen(const X& x) {
     using T = typename X::value_type;
     static_assert(std::is_arithmetic_v<T>, "Eigen computes with its own 16-bit types: pass cast<float>(x)");
-    static_assert(std::same_as<typename X::device_type, Cpu>, "Eigen works on the host: copy the tensor to the Cpu");
+    static_assert(std::same_as<typename X::device_type, Cpu>,
+                  "Eigen works on the host: copy the tensor to the Cpu");
     using Eigen::Dynamic;
     if constexpr (X::rank == 1) {
         using Vector = Eigen::Matrix<T, Dynamic, 1>;
         if constexpr (X::is_packed)
             return Eigen::Map<Vector>(x.data(), x.extents()[0]);
         else
-            return Eigen::Map<Vector, Eigen::Unaligned, Eigen::InnerStride<>>(x.data(), x.extents()[0],
-                                                                              Eigen::InnerStride<>(x.strides()[0]));
+            return Eigen::Map<Vector, Eigen::Unaligned, Eigen::InnerStride<>>(
+                x.data(), x.extents()[0], Eigen::InnerStride<>(x.strides()[0]));
     } else {
         using Matrix = Eigen::Matrix<T, Dynamic, Dynamic, Eigen::RowMajor>;
         if constexpr (X::is_packed)
@@ -33,8 +34,8 @@ auto as_eigen(const X& x) {
     }
 }
 
-/// A copy of an Eigen matrix, vector or expression. `lengths` may say what the shape leaves open. Throws ShapeError
-/// where the matrix has other extents.
+/// A copy of an Eigen matrix, vector or expression. `lengths` may say what the shape leaves open. Throws
+/// ShapeError where the matrix has other extents.
 template <class S, class Derived, std::same_as<int>... N>
     requires((S::rank == 1 || S::rank == 2) && (sizeof...(N) == 0 || sizeof...(N) == S::dynamic_count))
 auto from_eigen(const Eigen::DenseBase<Derived>& given, N... lengths) {

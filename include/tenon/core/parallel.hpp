@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <tenon/core/workspace.hpp>
 #include <type_traits>
 
 namespace tenon {
@@ -142,14 +143,21 @@ private:
 
     void start_workers(int wanted) {
         while (workers_ < wanted) {
-            if (pthread_create(&threads_[workers_], nullptr, &ThreadPool::worker, this) != 0) return;
+            if (pthread_create(&threads_[workers_], nullptr, &ThreadPool::worker, this) != 0) break;
             ++workers_;
         }
+        // What a thread allocates as it starts, it has allocated when this returns.
+        const unsigned expected = static_cast<unsigned>(workers_);
+        for (unsigned now; (now = ready_.load()) != expected;) await_change(ready_, now);
     }
 
     static void* worker(void* self) {
         within_task() = true;
-        static_cast<ThreadPool*>(self)->serve();
+        WorkspaceStack::of_this_thread().reserve();
+        ThreadPool& pool = *static_cast<ThreadPool*>(self);
+        pool.ready_.fetch_add(1);
+        pool.ready_.notify_all();
+        pool.serve();
         return nullptr;
     }
 
@@ -203,6 +211,7 @@ private:
     alignas(64) std::atomic<std::int64_t> next_{0};
     alignas(64) std::atomic<unsigned> gate_{0};
     alignas(64) std::atomic<unsigned> wake_{0};
+    std::atomic<unsigned> ready_{0};  // workers that have started
     std::atomic<bool> busy_{false}, failed_{false}, stopping_{false};
     std::atomic<int> thread_count_{usable_cores()};
     int workers_ = 0;

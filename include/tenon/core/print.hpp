@@ -38,7 +38,8 @@ void append_text(const ArrayView<T>& x, const T* at, int axis, std::string& text
     for (int i = 0; i < length; ++i) {
         if (i > 0) text += separator;
         if (length > longest && i == shown) {
-            text += "..." + separator;
+            text += "...";
+            text += separator;
             i = length - shown;
         }
         append_text(x, at + i * x.strides[axis], axis + 1, text);
@@ -55,7 +56,8 @@ void append_text(const ArrayView<T>& x, const T* at, int axis, std::string& text
 ///      [4, 5, 6]]
 template <TensorLike X>
 std::string to_string(const X& x) {
-    static_assert(std::same_as<typename X::device_type, Cpu>, "a tensor on a GPU is printed by copying it to the Cpu");
+    static_assert(std::same_as<typename X::device_type, Cpu>,
+                  "a tensor on a GPU is printed by copying it to the Cpu");
     std::string text = detail::shape_text(x.extents()) + '\n';
     if (!x) return text + "(holds nothing)";
     detail::append_text(x.view(), static_cast<const typename X::value_type*>(x.data()), 0, text);

@@ -30,6 +30,11 @@ public:
 
     Position position() const { return position_; }
 
+    /// Takes the first block now, so that the thread's first task need not.
+    void reserve() {
+        if (count_ == 0) append(0);
+    }
+
     void* allocate(std::size_t bytes) {
         bytes = (bytes + alignment - 1) / alignment * alignment;
         // A block that is too small for this request is left alone: what it holds may be in use.
@@ -54,7 +59,9 @@ public:
     }
 
 private:
-    static constexpr int max_blocks = 48;  // each block is at least as large as all before it together
+    // Address space rather than memory: the system backs what is touched.
+    static constexpr std::size_t first_size = std::size_t{16} << 20;
+    static constexpr int max_blocks = 24;  // each block is at least as large as all before it together
 
     void append(std::size_t bytes) {
         if (count_ == max_blocks) throw std::bad_alloc();
@@ -73,7 +80,7 @@ private:
     char* blocks_[max_blocks] = {};
     std::size_t sizes_[max_blocks] = {};
     int count_ = 0;
-    std::size_t next_size_ = 64 * 1024;
+    std::size_t next_size_ = first_size;
     Position position_{0, 0};
 };
 

@@ -141,8 +141,6 @@ auto materialize_as(const E& expression) {
     using S = typename E::shape_type;
     using D = typename E::device_type;
     using C = ComputeOf<typename E::value_type>;
-    static_assert(!E::is_tracked || std::same_as<ComputeOf<T>, C>,
-                  "an expression with gradients is assigned to a tensor whose gradient would be of another type");
     using At = detail::RootPlace<E>;
     constexpr detail::Place place = At::place;
     using Forward = detail::Lower<E, At, 0, 0, 0, false>;
@@ -160,6 +158,8 @@ auto materialize_as(const E& expression) {
     detail::run_forward<D, typename Forward::type, per_row>(inputs, result.data());
     if constexpr (E::is_tracked) {
         using Reverse = detail::Lower<E, At, 0, 0, 0, true>;
+        static_assert(tree::gradients_are<typename Reverse::type, C> && std::same_as<ComputeOf<T>, C>,
+                      "tracked values of f32 and f64 do not mix in an expression");
         using Node = detail::ExpressionNode<D, typename Reverse::type, per_row, C, leaves, constants, reductions>;
         return track<Node>(result, std::move(inputs));
     } else {

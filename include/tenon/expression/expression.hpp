@@ -72,10 +72,6 @@ constexpr auto promote() {
 template <class A, class B>
 using Promoted = typename decltype(promote<A, B>())::type;
 
-/// Whether arithmetic on A and on B is done in one type; void is a number's type, which adapts.
-template <class A, class B>
-inline constexpr bool share_arithmetic = std::is_void_v<A> || std::is_void_v<B> || std::same_as<ComputeOf<A>, ComputeOf<B>>;
-
 inline Extents extents_of(const Scalar&) { return {}; }
 template <class X>
 const Extents& extents_of(const X& x) {
@@ -109,9 +105,6 @@ public:
     static constexpr bool is_tracked = TraitsA::is_tracked || TraitsB::is_tracked;
     using tracking_type = std::conditional_t<is_tracked, Tracked, Untracked>;
     static constexpr detail::RowCodes row_codes = TraitsA::rows.reduces ? TraitsA::rows : TraitsB::rows;
-
-    static_assert(!is_tracked || detail::share_arithmetic<typename TraitsA::value_type, typename TraitsB::value_type>,
-                  "an expression with gradients mixes f64 with a narrower type, whose gradient would be of another type");
 
     Expression(A first, B second) : a(std::move(first)), b(std::move(second)), extents_(combined()) {}
 
@@ -197,9 +190,10 @@ private:
 
 namespace detail {
 
+/// What stands for a tensor that it holds: a parameter. (Lazy logits do not: they become one only on request.)
 template <class X>
 concept HasTensor = requires(const X& x) {
-    { x.tensor() } -> TensorLike;
+    { x.tensor() } -> std::same_as<typename X::tensor_type>;
 };
 
 /// What may stand in an expression beside numbers: tensors of reals, expressions, and what holds a tensor.
@@ -207,7 +201,9 @@ template <class X>
 concept ExpressionOperand = Lazy<X> || HasTensor<std::remove_cvref_t<X>> ||
                             (TensorLike<X> && Real<typename std::remove_cvref_t<X>::value_type>);
 
+// Constrained, since the operators on tensors are looked up with operands of any library.
 template <class X>
+    requires(ExpressionOperand<X> || std::is_arithmetic_v<std::remove_cvref_t<X>>)
 auto operand(X&& x) {
     using Plain = std::remove_cvref_t<X>;
     if constexpr (std::is_arithmetic_v<Plain>)

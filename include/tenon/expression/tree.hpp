@@ -157,6 +157,16 @@ inline constexpr bool needs_gradient<Apply<F, A...>> = (needs_gradient<A> || ...
 template <class R, int Index, class A>
 inline constexpr bool needs_gradient<Reduce<R, Index, A>> = needs_gradient<A>;
 
+/// Whether the gradients of all tracked leaves are of type C, as those of an evaluation in C are.
+template <class Tree, class C>
+inline constexpr bool gradients_are = true;
+template <class T, int Index, Access access, class C>
+inline constexpr bool gradients_are<Leaf<T, Index, access, true>, C> = std::same_as<ComputeOf<T>, C>;
+template <class F, class... A, class C>
+inline constexpr bool gradients_are<Apply<F, A...>, C> = (gradients_are<A, C> && ...);
+template <class R, int Index, class A, class C>
+inline constexpr bool gradients_are<Reduce<R, Index, A>, C> = gradients_are<A, C>;
+
 /// Carries the gradient of a tree's value down to its leaves and reductions, which `sink` takes:
 /// `sink.leaf<Index, access>(at, gradient)` and `sink.reduced<Index>(gradient)`.
 template <class Tree>

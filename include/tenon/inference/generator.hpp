@@ -33,17 +33,7 @@ public:
     }
 
     /// Draws the next token, and feeds it. Throws Error where there is nothing to follow yet.
-    std::int32_t next() {
-        if (history_.empty()) throw Error("generator: expected a prompt of at least one token, got none");
-        const int begin = cache_.length(), end = static_cast<int>(history_.size());
-        const auto ids = Tensor<std::int32_t, Shape<1, dyn>>::borrow(
-            std::span(history_).subspan(static_cast<std::size_t>(begin)), end - begin);
-        const Tensor logits = model_(ids, cache_).last().tensor();
-        const std::int32_t token =
-            sample(logits.data(), logits.extents()[2], options_, random_.uniform(static_cast<std::uint64_t>(drawn_++)));
-        feed({&token, 1});
-        return token;
-    }
+    std::int32_t next();
 
 private:
     void forget() {
@@ -59,5 +49,19 @@ private:
     std::vector<std::int32_t> history_;  // the tokens in the context; the cache holds the first of them
     std::int64_t drawn_ = 0;
 };
+
+// Outside of the class, so that `extern template class Generator<…>` keeps it from being compiled again.
+template <class Model>
+std::int32_t Generator<Model>::next() {
+    if (history_.empty()) throw Error("generator: expected a prompt of at least one token, got none");
+    const int begin = cache_.length(), end = static_cast<int>(history_.size());
+    const auto ids = Tensor<std::int32_t, Shape<1, dyn>>::borrow(
+        std::span(history_).subspan(static_cast<std::size_t>(begin)), end - begin);
+    const Tensor logits = model_(ids, cache_).last().tensor();
+    const std::int32_t token =
+        sample(logits.data(), logits.extents()[2], options_, random_.uniform(static_cast<std::uint64_t>(drawn_++)));
+    feed({&token, 1});
+    return token;
+}
 
 }  // namespace tenon

@@ -16,13 +16,20 @@ public:
     using value_type = typename H::value_type;
     static constexpr bool is_tracked = any_tracked<H, W>;
 
+    static constexpr bool fits = matmul_rule(H::shape_type::codes, W::shape_type::codes, {.transpose_right = true}).ok();
+
     /// Both are packed. Throws ShapeError where their widths differ.
-    Logits(const H& states, const W& weight) : hidden(states), head(weight) {
+    Logits(const H& states, const W& weight)
+        requires(fits)
+        : hidden(states), head(weight) {
         static_assert(H::is_packed && W::is_packed, "logits take packed tensors");
         const Deduction deduction = matmul_rule(hidden.extents(), head.extents(), {.transpose_right = true});
         if (!deduction.ok()) throw_mismatch<mismatch::matmul_inner_extents_differ>(hidden.extents(), head.extents());
         extents_ = detail::ExtentsOf<shape_type>(deduction.extents);
     }
+
+    Logits(const H&, const W&, mismatch::matmul_inner_extents_differ<typename H::shape_type, typename W::shape_type> = {})
+        requires(!fits);
 
     /// [..., vocabulary].
     const Extents& extents() const { return extents_.get(); }
@@ -44,5 +51,8 @@ public:
 private:
     detail::ExtentsOf<shape_type> extents_;
 };
+
+template <TensorLike H, TensorLike W>
+Logits(const H&, const W&) -> Logits<H, W>;
 
 }  // namespace tenon

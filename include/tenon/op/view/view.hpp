@@ -301,10 +301,15 @@ mismatch::broadcast_to_extents_differ<typename X::shape_type, S> broadcast_to(co
 /// A packed tensor of the same elements: x itself, or a copy of a view.
 template <TensorLike X>
 auto contiguous(const X& x) {
-    if constexpr (X::is_packed)
+    if constexpr (X::is_packed) {
         return x;
-    else
+    } else if constexpr (Real<typename X::value_type>) {
         return evaluate(apply<functor::Identity>(x));
+    } else {
+        auto copy = Tensor<typename X::value_type, typename X::shape_type, typename X::device_type>::with_extents(x.extents());
+        Kernel<View, typename X::device_type>::copy(x.view(), copy.view());
+        return copy;
+    }
 }
 
 /// Writes the elements of x into those that `place` shows. Throws ShapeError where their extents differ.

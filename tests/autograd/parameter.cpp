@@ -1,0 +1,73 @@
+#include <doctest/doctest.h>
+
+#include <string_view>
+#include <tenon/core/compare.hpp>
+#include <tenon/expression/cpu.hpp>
+#include <tenon/expression/reduction.hpp>
+#include <tenon/expression/reduction_cpu.hpp>
+
+#include "../support.hpp"
+
+using namespace tenon;
+
+TEST_CASE("a parameter stands for its tensor in expressions") {
+    const auto value = Tensor<double, Shape<3>>::of({1, 2, 3});
+    const Parameter<double, Shape<3>> x(value);
+    CHECK(x.value() == value);
+    CHECK(x.value().data() != value.data());
+    Tensor y = x * 2 + x;
+    static_assert(decltype(y)::is_tracked);
+    CHECK(support::values(y) == std::vector<double>{3, 6, 9});
+}
+
+TEST_CASE("a parameter without tracking has no gradient, and what is made from it is plain") {
+    const Parameter<double, Shape<dyn>, Cpu, Untracked> x(Role::matrix, Extents(3));
+    CHECK(x.gradient == nullptr);
+    x.tensor().span()[0] = 5;
+    Tensor y = x * 2;
+    static_assert(!decltype(y)::is_tracked);
+    CHECK(y(0) == 10);
+    CHECK(Tape::current().node_count() == 0);
+}
+
+TEST_CASE("a parameter may move while a graph refers to it") {
+    Parameter<double, Shape<3>> first(Tensor<double, Shape<3>>::of({1, 2, 3}));
+    auto loss = sum(first * first);
+    const Parameter<double, Shape<3>> second(std::move(first));
+    backward(loss);
+    CHECK(support::values(second.accumulated_gradient()) == std::vector<double>{2, 4, 6});
+}
+
+TEST_CASE("a parameter's gradient is zeros until something reaches it, and again once cleared") {
+    Parameter<float, Shape<2, 2>> x(Tensor<float, Shape<2, 2>>::filled(1.f));
+    CHECK(support::values(x.accumulated_gradient()) == std::vector<double>(4, 0));
+    CHECK_FALSE(x.gradient->written);
+    backward(sum(x * 3));
+    CHECK(support::values(x.accumulated_gradient()) == std::vector<double>(4, 3));
+    CHECK(x.gradient->written);
+    x.clear_gradient();
+    CHECK(support::values(x.accumulated_gradient()) == std::vector<double>(4, 0));
+}
+
+TEST_CASE("a parameter knows its role, element type and extents without its type") {
+    const Parameter<float, Shape<2, dyn>> x(Role::head, Extents(2, 5));
+    const ParameterBase& erased = x;
+    CHECK(erased.role == Role::head);
+    CHECK(erased.type == ElementType::f32);
+    CHECK(erased.extents == Extents(2, 5));
+    CHECK(erased.size() == 10);
+    CHECK_THROWS_AS((Parameter<float, Shape<2, dyn>>(Role::matrix, Extents(3, 5))), ShapeError);
+    CHECK_THROWS_AS((Parameter<float, Shape<2, dyn>>(Role::matrix)), ShapeError);
+}
+
+TEST_CASE("every element type has its name") {
+    CHECK(element_type_of<double>() == ElementType::f64);
+    CHECK(element_type_of<bf16>() == ElementType::bf16);
+    CHECK(element_type_of<f16>() == ElementType::f16);
+    CHECK(element_type_of<bool>() == ElementType::boolean);
+    CHECK(element_type_of<std::int8_t>() == ElementType::i8);
+    CHECK(element_type_of<std::uint16_t>() == ElementType::u16);
+    CHECK(element_type_of<int>() == ElementType::i32);
+    CHECK(element_type_of<long long>() == ElementType::i64);
+    CHECK(element_type_of<std::uint64_t>() == ElementType::u64);
+}

@@ -1,0 +1,3 @@
+#include "train.hpp"
+
+int main() { train<64>(); }

@@ -1,0 +1,6 @@
+#include "train.hpp"
+
+int main() {
+    train<64>();
+    train<96>();
+}

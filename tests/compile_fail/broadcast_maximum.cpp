@@ -1,0 +1,6 @@
+// first line: extents_do_not_broadcast<.*functor::Maximum, .*Shape<8, 768>.*Shape<512>
+#include <tenon/expression/functions.hpp>
+
+tenon::Tensor<float, tenon::Shape<8, 768>> x;
+tenon::Tensor<float, tenon::Shape<TENON_CONTROL ? 768 : 512>> y;
+auto z = max(x, y);

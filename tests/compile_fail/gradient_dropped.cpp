@@ -1,0 +1,6 @@
+// first line: assignment_drops_the_gradient<.*Shape<8, 768>.*Shape<8, 768>
+#include <tenon/core/tensor.hpp>
+
+using Tracking = std::conditional_t<TENON_CONTROL, tenon::Untracked, tenon::Tracked>;
+tenon::Tensor<float, tenon::Shape<8, 768>, tenon::Cpu, Tracking> x;
+tenon::Tensor<float, tenon::Shape<8, 768>> y = x;

@@ -1,0 +1,6 @@
+#include "model.hpp"
+
+#include <tenon/tenon.hpp>
+
+template class tenon::Transformer<Small>;
+template class tenon::Generator<Model>;

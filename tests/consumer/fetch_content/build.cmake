@@ -1,0 +1,5 @@
+include("${CMAKE_CURRENT_LIST_DIR}/../run.cmake")
+fresh_folder("${BINARY_DIR}")
+run("${CMAKE_COMMAND}" -S "${CMAKE_CURRENT_LIST_DIR}" -B "${BINARY_DIR}" "-DCMAKE_CXX_COMPILER=${COMPILER}" "-DTENON=${TENON}")
+run("${CMAKE_COMMAND}" --build "${BINARY_DIR}")
+run("${BINARY_DIR}/program")

@@ -1,0 +1,137 @@
+#include <doctest/doctest.h>
+
+#include <tenon/autograd/gradient_check.hpp>
+#include <tenon/core/compare.hpp>
+#include <tenon/expression/cpu.hpp>
+#include <tenon/expression/reduction.hpp>
+#include <tenon/expression/reduction_cpu.hpp>
+#include <tenon/op/view/cpu.hpp>
+#include <tenon/op/view/view.hpp>
+
+#include "../support.hpp"
+
+using namespace tenon;
+using support::parameter;
+
+namespace {
+
+constexpr int packet = Packet<double>::size;
+constexpr double bound = 1e-6;
+using Matrix = Shape<dyn, dyn>;
+using Cube = Shape<dyn, dyn, dyn>;
+
+}  // namespace
+
+TEST_CASE("a leaf that occurs twice") {
+    for (const int length : {1, 3, packet - 1, packet + 1, 40}) {
+        INFO("length ", length);
+        auto x = parameter<Matrix>(1, 3, length), y = parameter<Matrix>(2, 3, length);
+        CHECK(gradient_error([](auto a) { return Tensor(a * a); }, x) < bound);
+        CHECK(gradient_error([](auto a, auto b) { return Tensor(a * b * a + b / (2 + a * a)); }, x, y) <
+              bound);
+        CHECK(gradient_error([](auto a) { return Tensor(a * a + sum(a)); }, x) < bound);
+    }
+    auto square = parameter<Matrix>(1, 5, 5);
+    CHECK(gradient_error([](auto a) { return Tensor(a * transpose(a)); }, square) < bound);
+    CHECK(gradient_error([](auto a) { return Tensor(a * transpose(a) + sum(a)); }, square) < bound);
+}
+
+TEST_CASE("the same parameter under two shapes") {
+    auto x = parameter<Shape<6>>(1);
+    auto outer = [](auto a) { return Tensor(reshape<Shape<6, 1>>(a) * reshape<Shape<1, 6>>(a)); };
+    CHECK(gradient_error(outer, x) < bound);
+    auto y = parameter<Shape<4>>(2);
+    auto rows_and_sums = [](auto a) {
+        return Tensor(reshape<Shape<4, 1>>(a) * a - sum<keep_axis<1>>(reshape<Shape<4, 1>>(a) * square(a)));
+    };
+    CHECK(gradient_error(rows_and_sums, y) < bound);
+}
+
+TEST_CASE("broadcasts of every kind, extents known at run time only") {
+    auto formula = [](auto a, auto b) { return Tensor(a * b + b * b); };
+    for (const int last : {1, packet - 1, packet + 1, 33}) {
+        auto a = parameter<Cube>(1, 3, 4, last);
+        const Extents patterns[] = {Extents(3, 4, last), Extents(1, 1, 1),    Extents(3, 1, 1),
+                                    Extents(1, 4, 1),    Extents(1, 1, last), Extents(3, 1, last)};
+        for (const Extents& extents : patterns) {
+            INFO("last axis ", last, ", pattern ", extents[0], " ", extents[1], " ", extents[2]);
+            auto b = parameter<Cube>(2, extents[0], extents[1], extents[2]);
+            CHECK(gradient_error(formula, a, b) < bound);
+            CHECK(gradient_error(formula, b, a) < bound);
+        }
+    }
+}
+
+TEST_CASE("broadcasts of static shapes") {
+    auto matrix = parameter<Shape<5, packet + 1>>(1);
+    auto column = parameter<Shape<5, 1>>(2);
+    auto row = parameter<Shape<packet + 1>>(3);
+    auto scalar = parameter<Shape<>>(4);
+    CHECK(gradient_error([](auto a, auto b, auto c, auto d) { return Tensor(a * b * c + d * c - b); }, matrix,
+                         column, row, scalar) < bound);
+    auto cube = parameter<Shape<3, 4, 5>>(5);
+    auto middle = parameter<Shape<3, 1, 5>>(6);
+    CHECK(gradient_error([](auto a, auto b) { return Tensor(a * b); }, cube, middle) < bound);
+}
+
+TEST_CASE("exact, bounded and open extents mix") {
+    auto fixed = parameter<Shape<4, 3>>(1);
+    auto bounded = parameter<Shape<upto<8>, dyn>>(2, 4, 3);
+    auto open = parameter<Shape<dyn, 1>>(3, 4);
+    CHECK(gradient_error([](auto a, auto b, auto c) { return Tensor(a * b + b * c); }, fixed, bounded, open) < bound);
+}
+
+TEST_CASE("long rows, whose gradient is made in segments") {
+    // A leaf shared by all segments, one shared by all rows, and one of its own.
+    const auto x = support::numbers<double, Shape<dyn, dyn>>(1, 2, 5000);
+    const Parameter<double, Matrix> a(x);
+    const auto scalar = parameter<Matrix>(2, 1, 1), row = parameter<Matrix>(3, 1, 5000);
+    const std::vector<double> seed = support::values(support::numbers<double, Shape<10'000>>(4));
+    backward(Tensor<double, Matrix, Cpu, Tracked>(a * scalar * row), seed.data());
+    double total = 0;
+    for (std::int64_t i = 0; i < 10'000; ++i) total += seed[i] * x.data()[i] * row.value().data()[i % 5000];
+    CHECK(scalar.accumulated_gradient().data()[0] == doctest::Approx(total).epsilon(1e-12));
+    const double s = scalar.value().data()[0];
+    CHECK(support::worst_error(a.accumulated_gradient(), [&](std::int64_t i) {
+              return seed[i] * s * row.value().data()[i % 5000];
+          }) < 1e-14);
+    CHECK(support::worst_error(row.accumulated_gradient(), [&](std::int64_t i) {
+              return s * (seed[i] * x.data()[i] + seed[i + 5000] * x.data()[i + 5000]);
+          }) < 1e-14);
+}
+
+TEST_CASE("views within expressions") {
+    auto x = parameter<Matrix>(1, 7, 9), y = parameter<Matrix>(2, 9, 7);
+    CHECK(gradient_error([](auto a, auto b) { return Tensor(transpose(a) * b + b); }, x, y) < bound);
+    CHECK(gradient_error([](auto a) { return Tensor(slice<1>(a, 0, 6) * slice<1>(a, 3, 9)); }, x) < bound);
+    CHECK(gradient_error([](auto a) { return Tensor(broadcast_to<Matrix>(select<0>(a, 2), 7, 9) * a); }, x) <
+          bound);
+    CHECK(gradient_error([](auto a) { return Tensor(sum<axis<1>>(square(transpose(a)))); }, x) < bound);
+}
+
+TEST_CASE("parts that cannot fuse still carry their gradients") {
+    auto x = parameter<Shape<3, 5>>(1);
+    auto y = parameter<Shape<3, 3>>(2);
+    CHECK(gradient_error([](auto a, auto b) { return Tensor(sum<axis<1>>(b * sum<axis<1>>(a)) + 1); }, x, y) <
+          bound);
+    CHECK(gradient_error([](auto a) { return Tensor(a / sum(square(a))); }, x) < bound);
+    // Open extents that turn out to be 1.
+    auto one = parameter<Matrix>(3, 1, 5), many = parameter<Matrix>(4, 4, 6);
+    CHECK(gradient_error([](auto a, auto b) { return Tensor(b - square(mean<keep_axis<1>>(a)) * b); }, one,
+                         many) < bound);
+}
+
+TEST_CASE("untracked leaves get none, and empty tensors none to give") {
+    const auto constant = support::numbers<double, Shape<4>>(1);
+    auto x = parameter<Shape<4>>(2);
+    CHECK(gradient_error([&](auto a) { return Tensor(a * constant + constant); }, x) < bound);
+    CHECK(gradient_error([](auto a) { return Tensor(a * detach(a)); }, x) > 0.1);
+    const auto empty = parameter<Matrix>(3, 0, 4);
+    backward(Tensor<double, Matrix, Cpu, Tracked>(empty * empty), nullptr);
+    CHECK(empty.accumulated_gradient().size() == 0);
+    const auto rows = parameter<Matrix>(3, 4, 0);
+    const double ones[] = {1, 1, 1, 1};
+    backward(Tensor(sum<axis<1>>(rows)), ones);
+    backward(sum(rows));
+    CHECK(rows.accumulated_gradient().size() == 0);
+}

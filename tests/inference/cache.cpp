@@ -1,0 +1,72 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "../nn/model.hpp"
+
+using namespace tenon;
+using support::tokens;
+
+namespace {
+
+using Static = Transformer<support::Small, Cpu, F64>;
+using Dynamic = Transformer<DynamicTransformer, Cpu, F64>;
+
+/// The greatest difference between a cached model's logits, over pieces of the given length, and those of one
+/// pass.
+template <class Model>
+double worst(const Model& model, int piece) {
+    constexpr int time = 13;
+    const auto ids = tokens(2, time, 5);
+    const auto whole = model(ids).tensor();
+    KeyValueCache<Model> cache(model, 2);
+    double error = 0;
+    for (int begin = 0; begin < time; begin += piece) {
+        const int end = std::min(time, begin + piece);
+        const auto part = contiguous(slice<1>(ids, begin, end));
+        const auto logits = model(part, cache).tensor();
+        CHECK(cache.length() == end);
+        const auto expected = contiguous(slice<1>(whole, begin, end));
+        for (std::int64_t i = 0; i < logits.size(); ++i)
+            error = std::max(error, std::abs(logits.data()[i] - expected.data()[i]));
+    }
+    return error;
+}
+
+}  // namespace
+
+TEST_CASE("token by token, or in pieces, a cached model gives what one pass gives") {
+    const Static model(seed(1));
+    const Dynamic open(seed(1), sizes_of<support::Small>());
+    for (const int piece : {1, 2, 5, 13}) {
+        CHECK(worst(model, piece) < 1e-12);
+        CHECK(worst(open, piece) < 1e-12);
+    }
+}
+
+TEST_CASE("a truncated cache goes on from there") {
+    const Static model(seed(1));
+    KeyValueCache<Static> cache(model);
+    const auto prompt = tokens(1, 4, 2), wrong = tokens(1, 3, 0), next = tokens(1, 2, 7);
+    model(prompt, cache);
+    const auto expected = model(next, cache).tensor();
+    cache.truncate(4);
+    model(wrong, cache);
+    cache.truncate(4);
+    CHECK(cache.length() == 4);
+    CHECK(support::same_bits(model(next, cache).tensor(), expected));
+    cache.truncate();
+    CHECK(cache.length() == 0);
+    cache.truncate(9);  // no more than there is
+    CHECK(cache.length() == 0);
+}
+
+TEST_CASE("a full cache is an error that says so") {
+    const Static model(seed(1));
+    KeyValueCache<Static> cache(model, 1, 5);
+    CHECK(cache.capacity() == 5);
+    model(tokens(1, 4, 0), cache);
+    CHECK_THROWS_WITH_AS(model(tokens(1, 2, 0), cache), "cache: expected at most 5 positions, got 6",
+                         ShapeError);
+    CHECK_THROWS_AS(KeyValueCache<Static>(model, 1, 17), ShapeError);
+}

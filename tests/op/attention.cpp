@@ -1,0 +1,212 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <tenon/autograd/gradient_check.hpp>
+#include <tenon/core/cast.hpp>
+#include <tenon/core/compare.hpp>
+#include <tenon/expression/cpu.hpp>
+#include <tenon/op/attention/cpu.hpp>
+#include <tenon/op/view/cpu.hpp>
+
+#include "../support.hpp"
+
+// The operation and its contract; `attention_kernel.cpp` tests the tiles at many sizes.
+
+using namespace tenon;
+using support::numbers;
+using support::parameter;
+
+namespace {
+
+constexpr double bound = 1e-6;
+using Heads = Shape<dyn, dyn, dyn, dyn>;  // [batch, time, heads, width]
+using Operand = Tensor<double, Heads>;
+
+struct Reference {
+    std::vector<double> output, log_sum_exp;  // [batch, T, heads, V], [batch, heads, T]
+};
+
+/// Attention by its definition.
+Reference reference(const Operand& q, const Operand& k, const Operand& v, const AttentionOptions& options,
+                    const int* document_start = nullptr) {
+    const int batch = q.extents()[0], queries = q.extents()[1], heads = q.extents()[2],
+              width = q.extents()[3];
+    const int keys = k.extents()[1], group = heads / k.extents()[2], value_width = v.extents()[3];
+    const double scale = options.scale != 0 ? static_cast<double>(options.scale) : 1 / std::sqrt(width);
+    const double cap = static_cast<double>(options.soft_cap);
+    Reference result;
+    result.output.resize(static_cast<std::size_t>(batch * queries * heads * value_width));
+    result.log_sum_exp.resize(static_cast<std::size_t>(batch * heads * queries));
+    for (int b = 0; b < batch; ++b)
+        for (int h = 0; h < heads; ++h)
+            for (int t = 0; t < queries; ++t) {
+                const int position = keys - queries + t;
+                std::vector<double> weights(static_cast<std::size_t>(keys), 0);
+                double total = 0;
+                for (int s = 0; s < keys; ++s) {
+                    if ((options.causal || options.window > 0) && s > position) continue;
+                    if (options.window > 0 && s + options.window <= position) continue;
+                    if (document_start && s < document_start[b * keys + position]) continue;
+                    double score = 0;
+                    for (int i = 0; i < width; ++i) score += scale * q(b, t, h, i) * k(b, s, h / group, i);
+                    if (cap > 0) score = cap * std::tanh(score / cap);
+                    total += weights[static_cast<std::size_t>(s)] = std::exp(score);
+                }
+                result.log_sum_exp[static_cast<std::size_t>((b * heads + h) * queries + t)] = std::log(total);
+                for (int i = 0; i < value_width && total > 0; ++i) {
+                    double sum = 0;
+                    for (int s = 0; s < keys; ++s)
+                        sum += weights[static_cast<std::size_t>(s)] * v(b, s, h / group, i);
+                    result
+                        .output[static_cast<std::size_t>(((b * queries + t) * heads + h) * value_width + i)] =
+                        sum / total;
+                }
+            }
+    return result;
+}
+
+template <class X>
+double worst(const X& x, const std::vector<double>& expected) {
+    REQUIRE(x.size() == static_cast<std::int64_t>(expected.size()));
+    return support::worst_error(x, [&](std::int64_t i) { return expected[static_cast<std::size_t>(i)]; });
+}
+
+struct Case {
+    int queries, keys, heads, groups, width, value_width;
+    AttentionOptions options;
+};
+
+const Case cases[] = {
+    {1, 1, 1, 1, 1, 1, {}},
+    {7, 7, 2, 2, 4, 4, {}},
+    {7, 7, 4, 2, 5, 3, {}},                                 // grouped, another value width, odd widths
+    {7, 7, 2, 1, 4, 4, {.causal = false}},                  //
+    {9, 9, 2, 2, 4, 4, {.window = 3}},                      //
+    {7, 7, 2, 2, 4, 4, {.scale = 0.7f, .soft_cap = 1.5f}},  //
+    {3, 11, 3, 1, 6, 2, {}},                                // the last 3 of 11 positions
+    {1, 11, 6, 2, 4, 4, {.window = 5}},                     // one generated token
+    {70, 70, 2, 1, 8, 8, {.window = 40, .soft_cap = 2}},    // more than a tile
+    {6, 6, 2, 2, 4, 4, {.causal = false, .scale = 1, .window = 2}},  // a window is causal by itself
+};
+
+}  // namespace
+
+TEST_CASE("attention agrees with its definition, log sum exp included") {
+    for (const Case& c : cases) {
+        INFO("queries ", c.queries, ", keys ", c.keys, ", heads ", c.heads, ", window ", c.options.window);
+        const Operand q = numbers<double, Heads>(1, 2, c.queries, c.heads, c.width),
+                      k = numbers<double, Heads>(2, 2, c.keys, c.groups, c.width),
+                      v = numbers<double, Heads>(3, 2, c.keys, c.groups, c.value_width);
+        const auto expected = reference(q, k, v, c.options);
+        CHECK(worst(attention(q, k, v, c.options), expected.output) < 1e-13);
+        const auto both = attention_with_log_sum_exp(q, k, v, c.options);
+        CHECK(worst(both.output, expected.output) < 1e-13);
+        CHECK(worst(both.log_sum_exp, expected.log_sum_exp) < 1e-13);
+        CHECK(both.log_sum_exp.extents() == Extents(2, c.heads, c.queries));
+    }
+}
+
+TEST_CASE("the gradients of queries, keys and values") {
+    for (const Case& c : cases) {
+        if (c.queries > 20) continue;
+        INFO("queries ", c.queries, ", keys ", c.keys, ", heads ", c.heads, ", window ", c.options.window);
+        auto q = parameter<Heads>(1, 2, c.queries, c.heads, c.width);
+        auto k = parameter<Heads>(2, 2, c.keys, c.groups, c.width);
+        auto v = parameter<Heads>(3, 2, c.keys, c.groups, c.value_width);
+        const auto f = [&](auto x, auto y, auto z) { return attention(x, y, z, c.options); };
+        const double error = gradient_error(f, q, k, v);
+        if (c.keys > 1) CHECK(error < bound);  // to one key its weight is 1 whatever the score
+    }
+}
+
+TEST_CASE("documents packed into one sequence do not see each other") {
+    const Operand q = numbers<double, Heads>(1, 2, 8, 2, 4), k = numbers<double, Heads>(2, 2, 8, 1, 4),
+                  v = numbers<double, Heads>(3, 2, 8, 1, 4);
+    const auto starts = Tensor<int, Shape<2, 8>>::of({0, 0, 0, 3, 3, 5, 5, 5, 0, 1, 1, 1, 1, 1, 1, 7});
+    const AttentionOptions options;
+    const auto y = attention(q, k, v, options, starts);
+    CHECK(worst(y, reference(q, k, v, options, starts.data()).output) < 1e-13);
+    // The second document alone, cut out.
+    const auto alone = attention(slice<1>(slice<0>(q, 0, 1), 3, 5), slice<1>(slice<0>(k, 0, 1), 3, 5),
+                                 slice<1>(slice<0>(v, 0, 1), 3, 5));
+    CHECK(all_close(slice<1>(slice<0>(y, 0, 1), 3, 5), alone, {.relative = 1e-13}));
+    auto a = parameter<Heads>(1, 2, 8, 2, 4), b = parameter<Heads>(2, 2, 8, 1, 4),
+         c = parameter<Heads>(3, 2, 8, 1, 4);
+    CHECK(gradient_error([&](auto x, auto y2, auto z) { return attention(x, y2, z, options, starts); }, a, b,
+                         c) < bound);
+    CHECK_THROWS_AS(attention(q, k, v, options, Tensor<int, Shape<2, 7>>::zeros()), ShapeError);
+}
+
+TEST_CASE("views are as good as tensors, and one tensor may serve several operands") {
+    // [batch, heads, time, width] transposed, and one projection cut into queries, keys and values.
+    auto all = parameter<Shape<2, 6, 3, 8>>(1);
+    const auto packed = [](auto x) {
+        return attention(contiguous(slice<3>(x, 0, 3)), contiguous(slice<3>(x, 3, 6)),
+                         contiguous(slice<3>(x, 6, 8)));
+    };
+    const auto cut = [](auto x) {
+        return attention(slice<3>(x, 0, 3), slice<3>(x, 3, 6), slice<3>(x, 6, 8));
+    };
+    CHECK(cut(all.value()) == packed(all.value()));
+    CHECK(gradient_error(cut, all) < bound);
+    auto heads_first = parameter<Shape<2, 3, 6, 4>>(2);
+    const auto turned = [](auto x) {
+        return attention(transpose<1, 2>(x), transpose<1, 2>(x), transpose<1, 2>(x));
+    };
+    const auto copied = [](auto x) {
+        Tensor h = contiguous(transpose<1, 2>(x));
+        return attention(h, h, h);
+    };
+    CHECK(turned(heads_first.value()) == copied(heads_first.value()));
+    CHECK(gradient_error(turned, heads_first) < bound);
+    CHECK(gradient_error([](auto x) { return attention(transpose(x), transpose(x), transpose(x)); },
+                         heads_first) < bound);
+    CHECK(gradient_error([](auto x) { return attention(x * 2, exp(x), x); }, heads_first) < bound);
+}
+
+TEST_CASE("who may attend to nothing yields zeros, and gives no gradient") {
+    // More queries than keys: the first two lie before the first key.
+    const auto q = parameter<Heads>(1, 1, 5, 1, 4), k = parameter<Heads>(2, 1, 3, 1, 4),
+               v = parameter<Heads>(3, 1, 3, 1, 4);
+    const auto y = attention(q, k, v);
+    for (int t = 0; t < 2; ++t)
+        for (int i = 0; i < 4; ++i) CHECK(y(0, t, 0, i) == 0);
+    const auto seed = numbers<double, Shape<20>>(4);
+    backward(y, seed.data());
+    for (int i = 0; i < 8; ++i) CHECK(q.accumulated_gradient().data()[i] == 0);
+    for (const double gradient : k.accumulated_gradient().span()) CHECK(std::isfinite(gradient));
+}
+
+TEST_CASE("empty operands, and operands that do not fit") {
+    const auto none = Tensor<double, Shape<1, dyn, 2, 4>>::zeros(0);
+    CHECK(attention(none, none, none).size() == 0);
+    const Operand q = numbers<double, Heads>(1, 2, 5, 4, 6), k = numbers<double, Heads>(2, 2, 5, 3, 6);
+    CHECK_THROWS_WITH_AS(attention(q, k, k),
+                         "attention_heads_do_not_share_key_value_heads<Shape<2, 5, 4, 6>, Shape<2, 5, 3, 6>>",
+                         ShapeError);
+    CHECK_THROWS_AS(attention(q, numbers<double, Heads>(2, 2, 5, 4, 5), q), ShapeError);
+    CHECK_THROWS_AS(attention(q, q, numbers<double, Heads>(2, 2, 4, 4, 6)), ShapeError);
+    CHECK_THROWS_AS(attention(q, numbers<double, Heads>(2, 1, 5, 4, 6), q), ShapeError);
+}
+
+TEST_CASE("f32 is close to f64") {
+    const Operand q = numbers<double, Heads>(1, 2, 33, 4, 8), k = numbers<double, Heads>(2, 2, 33, 2, 8);
+    CHECK(relative_error(attention(cast<float>(q), cast<float>(k), cast<float>(k)), attention(q, k, k)) <
+          1e-6);
+}
+
+TEST_CASE("value and gradients have the same bits for any number of threads") {
+    const Operand q = numbers<double, Heads>(1, 2, 130, 4, 8), k = numbers<double, Heads>(2, 2, 130, 2, 8),
+                  v = numbers<double, Heads>(3, 2, 130, 2, 8), seed = numbers<double, Heads>(4, 2, 130, 4, 8);
+    CHECK(support::same_for_any_thread_count([&] {
+        const Parameter a(q), b(k), c(v);
+        const auto y = attention(a, b, c);
+        std::vector<double> result = support::values(y);
+        backward(y, seed.data());
+        support::append(result, a.accumulated_gradient());
+        support::append(result, b.accumulated_gradient());
+        support::append(result, c.accumulated_gradient());
+        return result;
+    }));
+}

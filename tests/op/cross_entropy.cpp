@@ -1,0 +1,145 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <tenon/autograd/gradient_check.hpp>
+#include <tenon/core/compare.hpp>
+#include <tenon/expression/cpu.hpp>
+#include <tenon/op/cross_entropy/cpu.hpp>
+#include <tenon/op/matmul/cpu.hpp>
+#include <tenon/op/view/cpu.hpp>
+
+#include "../support.hpp"
+
+using namespace tenon;
+using support::numbers;
+using support::parameter;
+
+namespace {
+
+constexpr double bound = 1e-6;
+
+Tensor<int, Shape<dyn>> targets_below(int vocabulary, int count) {
+    auto targets = Tensor<int, Shape<dyn>>::uninitialized(count);
+    for (int i = 0; i < count; ++i) targets(i) = (i * 7 + 3) % vocabulary;
+    return targets;
+}
+
+/// The mean of log sum exp(row) - row[target], by the definition.
+template <class X>
+double reference(const X& logits, const Tensor<int, Shape<dyn>>& targets) {
+    const int vocabulary = logits.extents()[1];
+    double total = 0;
+    for (int i = 0; i < logits.extents()[0]; ++i) {
+        double sum = 0;
+        for (int j = 0; j < vocabulary; ++j) sum += std::exp(logits(i, j));
+        total += std::log(sum) - logits(i, targets(i));
+    }
+    return total / logits.extents()[0];
+}
+
+}  // namespace
+
+TEST_CASE("from a tensor of logits") {
+    for (const int vocabulary : {1, 3, 8, 9, 2500}) {
+        INFO("vocabulary ", vocabulary);
+        const auto logits = numbers<double, Shape<dyn, dyn>>(1, 11, vocabulary);
+        const auto targets = targets_below(vocabulary, 11);
+        CHECK(cross_entropy(logits, targets).item() ==
+              doctest::Approx(reference(logits, targets)).epsilon(1e-13));
+        if (vocabulary > 1 && vocabulary < 100) {
+            auto x = parameter<Shape<dyn, dyn>>(1, 11, vocabulary);
+            CHECK(gradient_error([&](auto a) { return cross_entropy(a, targets); }, x) < bound);
+            CHECK(gradient_error([&](auto a) { return cross_entropy(a * 2, targets); }, x) < bound);
+        }
+    }
+    // Views are copied first, and a batch has several axes.
+    const auto targets = Tensor<std::uint8_t, Shape<2, 3>>::of({0, 1, 2, 3, 0, 1});
+    auto x = parameter<Shape<2, 4, 3>>(1);
+    CHECK(gradient_error([&](auto a) { return cross_entropy(transpose(a), targets); }, x) < bound);
+}
+
+TEST_CASE("lazy logits give what their tensor gives") {
+    // One block and one chunk; several of both, the last ones not full.
+    struct Size {
+        int count, width, vocabulary;
+    };
+    for (const auto [count, width, vocabulary] : {Size{1, 1, 1}, Size{7, 5, 9}, Size{600, 3, 4100}}) {
+        INFO("positions ", count, ", vocabulary ", vocabulary);
+        const auto hidden = numbers<double, Shape<dyn, dyn>>(1, count, width),
+                   head = numbers<double, Shape<dyn, dyn>>(2, vocabulary, width);
+        const auto targets = targets_below(vocabulary, count);
+        const Logits logits(hidden, head);
+        CHECK(logits.extents() == Extents(count, vocabulary));
+        const double expected = reference(logits.tensor(), targets);
+        CHECK(cross_entropy(logits, targets).item() == doctest::Approx(expected).epsilon(1e-13));
+
+        const Parameter lazy_hidden(hidden), whole_hidden(hidden);
+        const Parameter lazy_head(head), whole_head(head);
+        backward(cross_entropy(Logits(lazy_hidden.tensor(), lazy_head.tensor()), targets));
+        backward(cross_entropy(Logits(whole_hidden.tensor(), whole_head.tensor()).tensor(), targets));
+        if (vocabulary == 1) continue;  // the gradient is 0
+        CHECK(relative_error(lazy_hidden.accumulated_gradient(), whole_hidden.accumulated_gradient()) <
+              1e-12);
+        CHECK(relative_error(lazy_head.accumulated_gradient(), whole_head.accumulated_gradient()) < 1e-12);
+    }
+}
+
+TEST_CASE("the gradient of lazy logits, each side tracked or not") {
+    const auto targets = targets_below(9, 6);
+    auto hidden = parameter<Shape<6, 5>>(1);
+    auto head = parameter<Shape<dyn, 5>>(2, 9);
+    CHECK(gradient_error([&](auto h, auto w) { return cross_entropy(Logits(h, w), targets); }, hidden, head) <
+          bound);
+    CHECK(gradient_error([&](auto h) { return cross_entropy(Logits(h, head.value()), targets); }, hidden) <
+          bound);
+    CHECK(gradient_error([&](auto w) { return cross_entropy(Logits(hidden.value(), w), targets); }, head) <
+          bound);
+    // A tied head: the same parameter on both sides.
+    auto tied = parameter<Shape<6, 5>>(3);
+    const auto own = targets_below(6, 6);
+    CHECK(gradient_error([&](auto w) { return cross_entropy(Logits(w, w), own); }, tied) < bound);
+}
+
+TEST_CASE("great logits are no danger") {
+    const auto logits = Tensor<double, Shape<1, 3>>::of({1000, 0, -1000});
+    CHECK(cross_entropy(logits, Tensor<int, Shape<1>>::of({0})).item() == 0);
+    CHECK(cross_entropy(logits, Tensor<int, Shape<1>>::of({2})).item() == 2000);
+}
+
+TEST_CASE("targets that do not fit are errors that say which") {
+    const auto logits = numbers<double, Shape<dyn, 4>>(1, 3);
+    CHECK_THROWS_WITH_AS(cross_entropy(logits, Tensor<int, Shape<3>>::of({0, 4, 1})),
+                         "cross_entropy: expected targets below 4, got 4 at position 1", Error);
+    CHECK_THROWS_AS(cross_entropy(logits, Tensor<int, Shape<3>>::of({0, -1, 1})), Error);
+    CHECK_THROWS_AS(cross_entropy(logits, Tensor<int, Shape<2>>::of({0, 1})), ShapeError);
+    const auto none = Tensor<double, Shape<dyn, 4>>::zeros(0);
+    CHECK_THROWS_AS(cross_entropy(none, Tensor<int, Shape<dyn>>::zeros(0)), ShapeError);
+    const Logits lazy(numbers<double, Shape<3, 2>>(1), numbers<double, Shape<4, 2>>(2));
+    CHECK_THROWS_AS(cross_entropy(lazy, Tensor<int, Shape<3>>::of({0, 4, 1})), Error);
+    CHECK_THROWS_AS(
+        Logits(numbers<double, Shape<dyn, dyn>>(1, 3, 2), numbers<double, Shape<dyn, dyn>>(2, 4, 5)),
+        ShapeError);
+}
+
+TEST_CASE("value and gradients have the same bits for any number of threads") {
+    const auto hidden = numbers<double, Shape<dyn, dyn>>(1, 700, 16),
+               head = numbers<double, Shape<dyn, dyn>>(2, 2500, 16);
+    const auto targets = targets_below(2500, 700);
+    CHECK(support::same_for_any_thread_count([&] {
+        const Parameter h(hidden), w(head);
+        const auto loss = cross_entropy(Logits(h.tensor(), w.tensor()), targets);
+        std::vector<double> result{loss.item()};
+        backward(loss);
+        support::append(result, h.accumulated_gradient());
+        support::append(result, w.accumulated_gradient());
+        return result;
+    }));
+    CHECK(support::same_for_any_thread_count([&] {
+        const Parameter h(hidden);
+        const auto loss = cross_entropy(Tensor(h * 3), targets_below(16, 700));
+        std::vector<double> result{loss.item()};
+        backward(loss);
+        support::append(result, h.accumulated_gradient());
+        return result;
+    }));
+}

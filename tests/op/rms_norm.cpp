@@ -1,0 +1,77 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <tenon/autograd/gradient_check.hpp>
+#include <tenon/core/cast.hpp>
+#include <tenon/core/compare.hpp>
+#include <tenon/expression/cpu.hpp>
+#include <tenon/op/rms_norm/rms_norm.hpp>
+#include <tenon/op/view/cpu.hpp>
+#include <tenon/op/view/view.hpp>
+
+#include "../support.hpp"
+
+using namespace tenon;
+using support::numbers;
+using support::parameter;
+
+namespace {
+
+template <class X, class G>
+std::vector<double> reference(const X& x, const G& gain, double epsilon) {
+    std::vector<double> result;
+    const int width = gain.extents()[0];
+    const auto v = support::values(x);
+    for (std::size_t row = 0; row < v.size() / static_cast<std::size_t>(width); ++row) {
+        const double* from = v.data() + row * static_cast<std::size_t>(width);
+        double squares = 0;
+        for (int i = 0; i < width; ++i) squares += from[i] * from[i];
+        for (int i = 0; i < width; ++i)
+            result.push_back(from[i] / std::sqrt(squares / width + epsilon) * convert<double>(gain(i)));
+    }
+    return result;
+}
+
+template <class Y>
+double worst(const Y& y, const std::vector<double>& expected) {
+    REQUIRE(y.size() == static_cast<std::int64_t>(expected.size()));
+    return support::worst_error(y, [&](std::int64_t i) { return expected[static_cast<std::size_t>(i)]; });
+}
+
+}  // namespace
+
+TEST_CASE("rows are divided by their root mean square") {
+    for (const int width : {1, 3, 8, 9, 100}) {
+        INFO("width ", width);
+        const auto x = numbers<double, Shape<dyn, dyn, dyn>>(1, 2, 5, width);
+        const auto gain = numbers<double, Shape<dyn>>(2, width);
+        CHECK(worst(rms_norm(x, gain, 1e-3), reference(x, gain, 1e-3)) < 1e-14);
+        CHECK(worst(rms_norm(x * 2, gain), reference(Tensor(x * 2), gain, 1e-5)) < 1e-14);
+    }
+    const auto x = numbers<double, Shape<6, 9>>(1);
+    CHECK(worst(rms_norm(transpose(x), numbers<double, Shape<6>>(2)),
+                reference(transpose(x), numbers<double, Shape<6>>(2), 1e-5)) < 1e-14);
+}
+
+TEST_CASE("f32 and bf16 are close to f64") {
+    const auto x = numbers<double, Shape<4, 33>>(1);
+    const auto gain = numbers<double, Shape<33>>(2);
+    CHECK(relative_error(rms_norm(cast<float>(x), cast<float>(gain)), rms_norm(x, gain)) < 1e-6);
+    CHECK(relative_error(rms_norm(cast<bf16>(x), cast<bf16>(gain)), rms_norm(x, gain)) < 0.01);
+}
+
+TEST_CASE("the gradients of rows and gain") {
+    for (const int width : {1, 3, 9, 40}) {
+        auto x = parameter<Shape<dyn, dyn, dyn>>(1, 2, 3, width);
+        auto gain = parameter<Shape<dyn>>(2, width);
+        CHECK(gradient_error([](auto a, auto g) { return rms_norm(a, g, 0.1); }, x, gain) < 1e-6);
+    }
+    auto x = parameter<Shape<6, 9>>(1);
+    auto gain = parameter<Shape<6>>(2);
+    CHECK(gradient_error([](auto a, auto g) { return rms_norm(transpose(a), g); }, x, gain) < 1e-6);
+}
+
+TEST_CASE("a gain of another length is an error that names both shapes") {
+    CHECK_THROWS_WITH_AS(rms_norm(numbers<double, Shape<2, dyn>>(1, 4), numbers<double, Shape<5>>(2)),
+                         "rms_norm_gain_differs<Shape<2, 4>, Shape<5>>", ShapeError);
+}

@@ -1,0 +1,102 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <tenon/autograd/gradient_check.hpp>
+#include <tenon/core/cast.hpp>
+#include <tenon/core/compare.hpp>
+#include <tenon/expression/cpu.hpp>
+#include <tenon/op/rotary/cpu.hpp>
+#include <tenon/op/view/cpu.hpp>
+#include <tenon/op/view/view.hpp>
+
+#include "../support.hpp"
+
+using namespace tenon;
+using support::numbers;
+
+namespace {
+
+/// The formula: a pair (u, v) is turned by position base^(-2 i / width).
+template <class X, class Y>
+double worst(const X& x, const Y& y, RotaryPairs pairs, int first_position, double base) {
+    const Extents& e = x.extents();
+    const int half = e[3] / 2;
+    double error = 0;
+    for (int b = 0; b < e[0]; ++b)
+        for (int t = 0; t < e[1]; ++t)
+            for (int h = 0; h < e[2]; ++h)
+                for (int i = 0; i < half; ++i) {
+                    const int p = pairs == RotaryPairs::interleaved ? 2 * i : i,
+                              q = pairs == RotaryPairs::interleaved ? 2 * i + 1 : i + half;
+                    const double angle = (first_position + t) * std::pow(base, -2.0 * i / e[3]);
+                    const double u = x(b, t, h, p), v = x(b, t, h, q);
+                    error = std::max({error,
+                                      std::abs(y(b, t, h, p) - (u * std::cos(angle) - v * std::sin(angle))),
+                                      std::abs(y(b, t, h, q) - (u * std::sin(angle) + v * std::cos(angle)))});
+                }
+    return error;
+}
+
+}  // namespace
+
+TEST_CASE("both pairings agree with the formula, at any first position") {
+    for (const RotaryPairs pairs : {RotaryPairs::interleaved, RotaryPairs::half_split})
+        for (const int width : {2, 6, 16})
+            for (const int first : {0, 5}) {
+                const auto x = numbers<double, Shape<dyn, dyn, dyn, dyn>>(1, 2, 7, 3, width);
+                const RotaryTable<double> table(12, width, 10'000);
+                CHECK(worst(x, rotary(x, table, pairs, first), pairs, first, 10'000) < 1e-14);
+            }
+    const auto view = transpose<1, 2>(numbers<double, Shape<2, 3, 7, 4>>(1));
+    const RotaryTable<double> table(12, 4, 500);
+    CHECK(worst(view, rotary(view, table, RotaryPairs::half_split), RotaryPairs::half_split, 0, 500) < 1e-14);
+}
+
+TEST_CASE("a rotation keeps lengths, and scores depend on the distance of positions alone") {
+    const auto q = numbers<double, Shape<1, 1, 1, 8>>(1), k = numbers<double, Shape<1, 1, 1, 8>>(2);
+    const RotaryTable<double> table(100, 8, 10'000);
+    const auto score = [&](int query, int key) {
+        const auto a = rotary(q, table, RotaryPairs::interleaved, query),
+                   b = rotary(k, table, RotaryPairs::interleaved, key);
+        double total = 0;
+        for (int i = 0; i < 8; ++i) total += a(0, 0, 0, i) * b(0, 0, 0, i);
+        return total;
+    };
+    CHECK(score(9, 4) == doctest::Approx(score(70, 65)).epsilon(1e-12));
+    CHECK(score(9, 4) != doctest::Approx(score(9, 5)).epsilon(1e-3));
+}
+
+TEST_CASE("the gradient is the rotation back, which undoes the rotation") {
+    for (const RotaryPairs pairs : {RotaryPairs::interleaved, RotaryPairs::half_split}) {
+        const auto value = numbers<double, Shape<2, 5, 3, 6>>(1);
+        const Parameter<double, Shape<2, 5, 3, 6>> x(value);
+        const RotaryTable<double> table(9, 6, 100);
+        const auto y = rotary(x, table, pairs, 4);
+        backward(y, y.data());
+        CHECK(relative_error(x.accumulated_gradient(), value) < 1e-15);
+        auto checked = support::parameter<Shape<2, 5, 3, 6>>(1);
+        CHECK(gradient_error(
+                  [&](auto a) { return Tensor(rotary(a, table, pairs, 2) * rotary(a, table, pairs)); },
+                  checked) < 1e-6);
+    }
+}
+
+TEST_CASE("narrower types") {
+    const auto x = numbers<double, Shape<2, 5, 3, 6>>(1);
+    const auto exact = rotary(x, RotaryTable<double>(5, 6, 100), RotaryPairs::half_split);
+    const RotaryTable<float> table(5, 6, 100);
+    CHECK(relative_error(rotary(cast<float>(x), table, RotaryPairs::half_split), exact) < 1e-6);
+    CHECK(relative_error(rotary(cast<bf16>(x), table, RotaryPairs::half_split), exact) < 0x1p-7);
+}
+
+TEST_CASE("what does not fit the table is an error that says so") {
+    const auto x = numbers<double, Shape<1, 5, 2, dyn>>(1, 6);
+    const RotaryTable<double> table(8, 6, 100), other(8, 4, 100);
+    CHECK_THROWS_WITH_AS(rotary(x, table, RotaryPairs::interleaved, 4),
+                         "rotary: expected positions below 8, got 4 to 8", ShapeError);
+    CHECK_THROWS_AS(rotary(x, table, RotaryPairs::interleaved, -1), ShapeError);
+    CHECK_THROWS_AS(rotary(x, other, RotaryPairs::interleaved), ShapeError);
+    CHECK_THROWS_AS(rotary(numbers<double, Shape<1, 5, 2, dyn>>(1, 5), table, RotaryPairs::interleaved),
+                    ShapeError);
+    CHECK(rotary(Tensor<double, Shape<1, dyn, 2, 6>>::zeros(0), table, RotaryPairs::interleaved).size() == 0);
+}

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <stdlib.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tenon/io/atomic_file.hpp"
+#include "tenon/tokenizer/unicode.hpp"
+
+namespace tokenizer_tests {
+
+/// A number below `count`. The standard's distributions differ between libraries; this does not.
+inline std::size_t below(std::mt19937& generator, std::size_t count) { return generator() % count; }
+
+/// A concatenation of `count` of the parts, drawn at random.
+inline std::string random_text(std::mt19937& generator, const std::vector<std::string>& parts,
+                               std::size_t count) {
+    std::string text;
+    for (std::size_t i = 0; i < count; ++i) text += parts[below(generator, parts.size())];
+    return text;
+}
+
+inline std::string random_bytes(std::mt19937& generator, std::size_t count) {
+    std::string bytes;
+    for (std::size_t i = 0; i < count; ++i) bytes += static_cast<char>(generator());
+    return bytes;
+}
+
+/// Parts of text that meet every rule of the pre-tokenizer: words, numbers, marks, contractions, all
+/// whitespace, several scripts, and bytes that are not UTF-8.
+inline const std::vector<std::string>& text_parts() {
+    static const std::vector<std::string> parts = {"a",
+                                                   "b",
+                                                   "Z",
+                                                   "ab",
+                                                   "don",
+                                                   "'s",
+                                                   "'t",
+                                                   "'ll",
+                                                   "'ve",
+                                                   "'re",
+                                                   "'l",
+                                                   "'",
+                                                   "'S",
+                                                   "'r",
+                                                   "0",
+                                                   "12",
+                                                   ".",
+                                                   "!?",
+                                                   "-",
+                                                   "\"",
+                                                   " ",
+                                                   " ",
+                                                   "  ",
+                                                   "\n",
+                                                   "\r\n",
+                                                   "\t",
+                                                   "\v",
+                                                   "\x1c",
+                                                   "\xc2\x85",
+                                                   "\xc2\xa0",
+                                                   "é",
+                                                   "\xcc\x81",
+                                                   "Ж",
+                                                   "中",
+                                                   "文字",
+                                                   "한",
+                                                   "😀",
+                                                   "٣",
+                                                   "½",
+                                                   "Ⅷ",
+                                                   "\xe3\x80\x80",
+                                                   "\xe2\x80\x83",
+                                                   "\xe2\x80\xa8",
+                                                   "\xe2\x80\x8b",
+                                                   "𐐷",
+                                                   "\xff",
+                                                   "\xc3",
+                                                   "\xe4\xb8",
+                                                   "\xf0\x9f\x98",
+                                                   "\x80",
+                                                   std::string(1, '\0')};
+    return parts;
+}
+
+/// A folder that exists as long as the object.
+class TemporaryFolder {
+public:
+    TemporaryFolder() {
+        path_ = (std::filesystem::temp_directory_path() / "tenon-XXXXXX").string();
+        if (!::mkdtemp(path_.data())) throw std::filesystem::filesystem_error("mkdtemp", {});
+    }
+    TemporaryFolder(const TemporaryFolder&) = delete;
+    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+    ~TemporaryFolder() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+
+    const std::string& path() const { return path_; }
+
+private:
+    std::string path_;
+};
+
+}  // namespace tokenizer_tests
