@@ -7,7 +7,6 @@
 #include <vector>
 
 #include <tenon/tenon.hpp>
-#include <tenon/training/progress.hpp>
 
 using namespace tenon;
 

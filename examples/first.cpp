@@ -1,7 +1,6 @@
 // A linear layer is fitted to one example by gradient descent. The README shows this program and what it prints.
 
 #include <iostream>
-#include <tenon/core/print.hpp>
 #include <tenon/tenon.hpp>
 using namespace tenon;
 

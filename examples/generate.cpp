@@ -5,8 +5,6 @@
 #include <vector>
 
 #include <tenon/files.hpp>
-#include <tenon/inference/generator.hpp>
-#include <tenon/model/architectures.hpp>
 #include <tenon/tenon.hpp>
 #include <tenon/tokenizer.hpp>
 

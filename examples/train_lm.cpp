@@ -6,15 +6,9 @@
 #include <string>
 #include <vector>
 
-#include <tenon/data/byte_ngram.hpp>
 #include <tenon/files.hpp>
-#include <tenon/model/llama.hpp>
 #include <tenon/tenon.hpp>
 #include <tenon/tokenizer.hpp>
-#include <tenon/training/curve.hpp>
-#include <tenon/training/evaluate.hpp>
-#include <tenon/training/metrics.hpp>
-#include <tenon/training/progress.hpp>
 
 #include "arguments.hpp"
 #include "llama_folder.hpp"

@@ -12,3 +12,5 @@
 #include <tenon/io/safetensors.hpp>
 #include <tenon/io/safetensors_write.hpp>
 #include <tenon/io/token_file.hpp>
+#include <tenon/training/curve.hpp>
+#include <tenon/training/metrics.hpp>

@@ -78,7 +78,8 @@ TEST_CASE("exact, bounded and open extents mix") {
     auto fixed = parameter<Shape<4, 3>>(1);
     auto bounded = parameter<Shape<upto<8>, dyn>>(2, 4, 3);
     auto open = parameter<Shape<dyn, 1>>(3, 4);
-    CHECK(gradient_error([](auto a, auto b, auto c) { return Tensor(a * b + b * c); }, fixed, bounded, open) < bound);
+    CHECK(gradient_error([](auto a, auto b, auto c) { return Tensor(a * b + b * c); }, fixed, bounded, open) <
+          bound);
 }
 
 TEST_CASE("long rows, whose gradient is made in segments") {

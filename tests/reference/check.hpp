@@ -7,8 +7,6 @@
 #include <vector>
 
 #include <tenon/files.hpp>
-#include <tenon/inference/cache.hpp>
-#include <tenon/model/architectures.hpp>
 #include <tenon/tenon.hpp>
 
 /// A model against what PyTorch and transformers computed, from the files of one folder.

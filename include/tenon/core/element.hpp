@@ -89,8 +89,8 @@ using ComputeOf = typename detail::Compute<T>::type;
 
 namespace detail {
 
-/// Rounds to odd: an inexact result has its last bit set, so that rounding it once more, to 16 bits, gives what rounding
-/// `value` directly would.
+/// Rounds to odd: an inexact result has its last bit set, so that rounding it once more, to 16 bits, gives
+/// what rounding `value` directly would.
 TENON_HOST_DEVICE constexpr float round_to_odd(double value) {
     const float nearest = static_cast<float>(value);
     if (static_cast<double>(nearest) == value) return nearest;
@@ -101,8 +101,8 @@ TENON_HOST_DEVICE constexpr float round_to_odd(double value) {
 
 }  // namespace detail
 
-/// A number in another element type: rounded once, to nearest, where it becomes real; truncated where it becomes an
-/// integer, whose range it must lie in.
+/// A number in another element type: rounded once, to nearest, where it becomes real; truncated where it
+/// becomes an integer, whose range it must lie in.
 template <Element To, Element From>
 TENON_HOST_DEVICE constexpr To convert(From value) {
     if constexpr (std::same_as<To, From>)

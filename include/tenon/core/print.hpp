@@ -28,9 +28,10 @@ void append_text(const ArrayView<T>& x, const T* at, int axis, std::string& text
     }
     constexpr int longest = 8, shown = 3;  // longer axes show this many elements at either end
     const int length = x.extents[axis];
-    std::string separator = ", ";
-    if (axis + 1 < x.extents.rank) {  // rows on lines of their own, below each other
-        separator = ",";
+    std::string separator(1, ',');
+    if (axis + 1 == x.extents.rank) {
+        separator += ' ';
+    } else {  // rows on lines of their own, below each other
         separator.append(static_cast<std::size_t>(x.extents.rank - 1 - axis), '\n');
         separator.append(static_cast<std::size_t>(axis + 1), ' ');
     }

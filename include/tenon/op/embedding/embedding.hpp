@@ -71,5 +71,8 @@ auto embedding(W&& table, const Ids& ids) {
 template <Argument W, TokenTensor Ids>
     requires(!EmbeddingRule<ShapeOfArgument<W>, typename Ids::shape_type>::deduction.ok())
 mismatch::embedding_weight_is_not_a_matrix<ShapeOfArgument<W>, typename Ids::shape_type> embedding(W&&, const Ids&);
+template <class W, TokenTensor Ids>
+    requires NamedExpression<W>
+NamedExpressionError<Embedding, W> embedding(W&&, const Ids&);
 
 }  // namespace tenon

@@ -31,7 +31,10 @@ template <Argument A, Argument G>
     requires(!rms_norm_fits(ShapeOfArgument<A>::codes, ShapeOfArgument<G>::codes))
 mismatch::rms_norm_gain_differs<ShapeOfArgument<A>, ShapeOfArgument<G>> rms_norm(A&&, G&&, double = 1e-5);
 template <class A, class G>
-    requires(NamedExpression<A>)
+    requires NamedExpression<A>
 NamedExpressionError<RmsNorm, A> rms_norm(A&&, G&&, double = 1e-5);
+template <class A, class G>
+    requires(!NamedExpression<A> && NamedExpression<G>)
+NamedExpressionError<RmsNorm, G> rms_norm(A&&, G&&, double = 1e-5);
 
 }  // namespace tenon
