@@ -22,7 +22,7 @@ TEST_CASE("a parameter stands for its tensor in expressions") {
 
 TEST_CASE("a parameter without tracking has no gradient, and what is made from it is plain") {
     const Parameter<double, Shape<dyn>, Cpu, Untracked> x(Role::matrix, Extents(3));
-    CHECK(x.gradient == nullptr);
+    CHECK_FALSE(x.gradient);
     x.tensor().span()[0] = 5;
     Tensor y = x * 2;
     static_assert(!decltype(y)::is_tracked);
@@ -70,4 +70,13 @@ TEST_CASE("every element type has its name") {
     CHECK(element_type_of<int>() == ElementType::i32);
     CHECK(element_type_of<long long>() == ElementType::i64);
     CHECK(element_type_of<std::uint64_t>() == ElementType::u64);
+}
+
+TEST_CASE("what was recorded keeps a parameter's gradient alive") {
+    const auto loss = [] {
+        const auto x = support::parameter<Shape<3>>(1);
+        return sum(x * x);
+    }();
+    backward(loss);
+    CHECK(Tape::current().node_count() == 0);
 }

@@ -51,6 +51,7 @@ TEST_CASE("which tensors may become which") {
 }
 
 TEST_CASE("products written in types") {
-    static_assert(std::same_as<decltype(times(4, 8)), int> && times(4, 8) == 32);
-    static_assert(std::same_as<decltype(times(4, dyn)), extent::dyn>);
+    static_assert(std::same_as<decltype(times<4, 8>), const int> && times<4, 8> == 32);
+    static_assert(std::same_as<decltype(times<4, dyn>), const extent::dyn>);
+    static_assert(std::same_as<Shape<times<4, upto<8>>>, Shape<upto<32>>>);
 }

@@ -69,9 +69,9 @@ TEST_CASE("copies share their elements, clones do not") {
 
 TEST_CASE("a default-constructed tensor holds nothing") {
     const Tensor<float, Shape<dyn, 3>> nothing;
-    CHECK_FALSE(nothing);
+    CHECK_FALSE(nothing.holds_elements());
     CHECK(nothing.extents() == Extents(0, 3));
-    CHECK(Tensor<float, Shape<>>::zeros());
+    CHECK(Tensor<float, Shape<>>::zeros().holds_elements());
 }
 
 TEST_CASE("shapes convert where they fit, in both directions") {
@@ -109,4 +109,20 @@ TEST_CASE("16-bit elements and integers") {
     CHECK(float(halves(1)) == 1.5f);
     CHECK((Tensor<std::uint16_t, Shape<2>>::of({65535, 1})(0) == 65535));
     CHECK((Tensor<f16, Shape<2>>::zeros()(0) == f16(0.f)));
+}
+
+TEST_CASE("lengths that no memory could hold are refused") {
+    using Cube = Tensor<float, Shape<dyn, dyn, dyn>>;
+    CHECK(contains(message_of([] { Cube::uninitialized(1 << 20, 1 << 20, 1 << 22); }),
+                   "Shape<1048576, 1048576, 4194304>"));
+    CHECK(contains(message_of([] { Cube::with_extents(Extents(2, -3, 1)); }), "lengths of at least 0"));
+}
+
+TEST_CASE("a tensor that holds nothing says so where its elements are wanted") {
+    Tensor<float, Shape<4>> x;
+    CHECK_FALSE(x.holds_elements());
+    CHECK(contains(message_of([&] { x(0) = 1; }), "a tensor that holds nothing"));
+    CHECK(contains(message_of([&] { x.clone(); }), "a tensor that holds nothing"));
+    CHECK(contains(message_of([] { Tensor<float, Shape<>>().item(); }), "a tensor that holds nothing"));
+    CHECK(contains(message_of([&] { x.extent(1); }), "expected an axis of Shape<4>, got 1"));
 }

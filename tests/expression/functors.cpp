@@ -50,7 +50,7 @@ void check_unary(const char* name, double (*definition)(double), double low = -3
         Tensor<double, Shape<dyn>, Cpu, Tracked> y = apply<F>(x);
         CHECK(support::worst_error(y, [&](std::int64_t i) { return definition(x.value().data()[i]); }) <
               1e-14);
-        backward(y, seed.data());
+        backward(y, seed);
         CHECK(support::worst_error(x.accumulated_gradient(), [&](std::int64_t i) {
                   return seed[i] * quotient(definition, x.value().data()[i]);
               }) < 1e-8);
@@ -67,7 +67,7 @@ void check_binary(const char* name, double (*definition)(double, double)) {
         Tensor<double, Shape<dyn>, Cpu, Tracked> y = apply<F>(a, b);
         const double *p = a.value().data(), *q = b.value().data();
         CHECK(support::worst_error(y, [&](std::int64_t i) { return definition(p[i], q[i]); }) < 1e-15);
-        backward(y, seed.data());
+        backward(y, seed);
         constexpr double step = 1e-5;
         CHECK(support::worst_error(a.accumulated_gradient(), [&](std::int64_t i) {
                   return seed[i] * (definition(p[i] + step, q[i]) - definition(p[i] - step, q[i])) /

@@ -88,7 +88,7 @@ TEST_CASE("long rows, whose gradient is made in segments") {
     const Parameter<double, Matrix> a(x);
     const auto scalar = parameter<Matrix>(2, 1, 1), row = parameter<Matrix>(3, 1, 5000);
     const std::vector<double> seed = support::values(support::numbers<double, Shape<10'000>>(4));
-    backward(Tensor<double, Matrix, Cpu, Tracked>(a * scalar * row), seed.data());
+    backward(Tensor<double, Matrix, Cpu, Tracked>(a * scalar * row), seed);
     double total = 0;
     for (std::int64_t i = 0; i < 10'000; ++i) total += seed[i] * x.data()[i] * row.value().data()[i % 5000];
     CHECK(scalar.accumulated_gradient().data()[0] == doctest::Approx(total).epsilon(1e-12));
@@ -128,7 +128,7 @@ TEST_CASE("untracked leaves get none, and empty tensors none to give") {
     CHECK(gradient_error([&](auto a) { return Tensor(a * constant + constant); }, x) < bound);
     CHECK(gradient_error([](auto a) { return Tensor(a * detach(a)); }, x) > 0.1);
     const auto empty = parameter<Matrix>(3, 0, 4);
-    backward(Tensor<double, Matrix, Cpu, Tracked>(empty * empty), nullptr);
+    backward(Tensor<double, Matrix, Cpu, Tracked>(empty * empty), {});
     CHECK(empty.accumulated_gradient().size() == 0);
     const auto rows = parameter<Matrix>(3, 4, 0);
     const double ones[] = {1, 1, 1, 1};

@@ -21,7 +21,7 @@ std::vector<double> run(F&& formula, const P&... values) {
         auto y = formula(parameters.tensor()...);
         const auto seed = support::values(numbers<double, Shape<dyn>>(9, static_cast<int>(y.size())));
         std::vector<double> result = support::values(y);
-        backward(y, seed.data());
+        backward(y, seed);
         (support::append(result, parameters.accumulated_gradient()), ...);
         return result;
     }(Parameter(values)...);

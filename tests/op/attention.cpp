@@ -173,7 +173,7 @@ TEST_CASE("who may attend to nothing yields zeros, and gives no gradient") {
     for (int t = 0; t < 2; ++t)
         for (int i = 0; i < 4; ++i) CHECK(y(0, t, 0, i) == 0);
     const auto seed = numbers<double, Shape<20>>(4);
-    backward(y, seed.data());
+    backward(y, seed.span());
     for (int i = 0; i < 8; ++i) CHECK(q.accumulated_gradient().data()[i] == 0);
     for (const double gradient : k.accumulated_gradient().span()) CHECK(std::isfinite(gradient));
 }
@@ -203,7 +203,7 @@ TEST_CASE("value and gradients have the same bits for any number of threads") {
         const Parameter a(q), b(k), c(v);
         const auto y = attention(a, b, c);
         std::vector<double> result = support::values(y);
-        backward(y, seed.data());
+        backward(y, seed.span());
         support::append(result, a.accumulated_gradient());
         support::append(result, b.accumulated_gradient());
         support::append(result, c.accumulated_gradient());

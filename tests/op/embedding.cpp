@@ -49,7 +49,7 @@ TEST_CASE("the gradient has the same bits for any number of threads") {
     const auto seed = numbers<double, Shape<5000, 130>>(2);
     CHECK(support::same_for_any_thread_count([&] {
         const auto weight = support::parameter<Shape<37, 130>>(1);
-        backward(embedding(weight, ids), seed.data());
+        backward(embedding(weight, ids), seed.span());
         return support::values(weight.accumulated_gradient());
     }));
 }

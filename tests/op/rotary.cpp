@@ -72,7 +72,7 @@ TEST_CASE("the gradient is the rotation back, which undoes the rotation") {
         const Parameter<double, Shape<2, 5, 3, 6>> x(value);
         const RotaryTable<double> table(9, 6, 100);
         const auto y = rotary(x, table, pairs, 4);
-        backward(y, y.data());
+        backward(y, y.span());
         CHECK(relative_error(x.accumulated_gradient(), value) < 1e-15);
         auto checked = support::parameter<Shape<2, 5, 3, 6>>(1);
         CHECK(gradient_error(

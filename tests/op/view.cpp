@@ -115,3 +115,27 @@ TEST_CASE("the gradient of a view goes into the place that it shows") {
     // Overlapping views of one value.
     CHECK(gradient_error([](auto a) { return Tensor(slice<2>(a, 0, 3) * slice<2>(a, 1, 4)); }, x) < 1e-6);
 }
+
+TEST_CASE("views of parameters and of unnamed expressions") {
+    const auto x = parameter<Shape<2, 3>>(1);
+    const auto t = transpose(x);
+    static_assert(decltype(t)::is_tracked);
+    CHECK(t(2, 1) == x.value()(1, 2));
+    CHECK(slice<0>(x.value() * 2, 1, 2)(0, 0) == 2 * x.value()(1, 0));
+    CHECK(reshape<Shape<6>>(x)(5) == x.value()(1, 2));
+}
+
+TEST_CASE("copy_to between views that overlap") {
+    auto x = Tensor<double, Shape<2, 2>>::of({1, 2, 3, 4});
+    copy_to(x, transpose(x));
+    CHECK(support::values(x) == std::vector<double>{1, 3, 2, 4});
+    auto y = Tensor<double, Shape<5>>::of({1, 2, 3, 4, 5});
+    copy_to(slice<0, 1, 5>(y), slice<0, 0, 4>(y));
+    CHECK(support::values(y) == std::vector<double>{1, 1, 2, 3, 4});
+}
+
+TEST_CASE("lengths below zero are refused") {
+    const auto x = numbers<double, Shape<2, 3>>(1);
+    CHECK_THROWS_AS((reshape<Shape<dyn, dyn>>(x, -2, -3)), ShapeError);
+    CHECK_THROWS_AS((broadcast_to<Shape<dyn, 2, 3>>(x, -1)), ShapeError);
+}

@@ -35,7 +35,7 @@ double gradient_error(F&& f, Parameter<double, S>&... parameters) {
         auto y = f(parameters.tensor()...);
         std::vector<double> seed(static_cast<std::size_t>(y.size()));
         for (std::size_t i = 0; i < seed.size(); ++i) seed[i] = detail::check_weight(static_cast<std::int64_t>(i));
-        backward(y, seed.data());
+        backward(y, seed);
     }
     double worst = 0;
     auto check = [&](auto& parameter) {

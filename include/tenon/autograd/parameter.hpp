@@ -42,11 +42,8 @@ enum class Role {
 class ParameterBase {
 public:
     ParameterBase(Role role, ElementType type, const Extents& extents) : role(role), type(type), extents(extents) {}
-    ParameterBase(ParameterBase&& other) noexcept
-        : role(other.role), type(other.type), extents(other.extents), storage(std::move(other.storage)),
-          data(std::exchange(other.data, nullptr)), gradient(std::exchange(other.gradient, nullptr)) {}
-    ParameterBase& operator=(ParameterBase&&) = delete;
-    ~ParameterBase() { delete gradient; }
+    ParameterBase(const ParameterBase&) = delete;
+    ParameterBase(ParameterBase&&) = default;
 
     std::int64_t size() const { return extents.count(); }
 
@@ -55,14 +52,7 @@ public:
     const Extents extents;
     Storage storage;
     void* data = nullptr;
-    GradientSlot* gradient = nullptr;  // null in a model that only runs forward
-
-protected:
-    // A slot of its own place in memory: the tape points to it while the model may be moved.
-    void create_gradient() {
-        gradient = new GradientSlot;
-        gradient->count = size();
-    }
+    SlotReference gradient;  // null in a model that only runs forward
 };
 
 /// A trained tensor, with the place where its gradient gathers if Tracking is `Tracked`. Its elements are
@@ -81,17 +71,20 @@ public:
         if (!may_convert(extents, S::codes) || !extents.all_exact()) throw_mismatch<mismatch::assignment>(extents, S::codes);
         storage = Storage(Memory<D>::allocate(static_cast<std::size_t>(size()) * sizeof(T)));
         data = storage.data();
-        if constexpr (Tracking::is_tracked) create_gradient();
+        if constexpr (Tracking::is_tracked) {
+            Storage owner = OwnedGradientSlot::create(size());
+            gradient = {static_cast<GradientSlot*>(owner.data()), owner};
+        }
     }
 
     /// A parameter that starts as a copy of a tensor.
     explicit Parameter(const Tensor<T, S, D>& value, Role role = Role::matrix) : Parameter(role, value.extents()) {
-        std::copy_n(value.data(), value.size(), static_cast<T*>(data));
+        Memory<D>::copy(value.data(), value.size(), static_cast<T*>(data));
     }
 
     tensor_type tensor() const {
         if constexpr (Tracking::is_tracked)
-            return {storage, static_cast<T*>(data), extents, {}, Tracked(0, gradient)};
+            return {storage, static_cast<T*>(data), extents, {}, Tracked(gradient)};
         else
             return {storage, static_cast<T*>(data), extents};
     }
@@ -99,14 +92,15 @@ public:
     /// The values, outside of differentiation.
     Tensor<T, S, D> value() const { return {storage, static_cast<T*>(data), extents}; }
 
-    /// What backward passes have added up since the gradient was last cleared; zeros if none has.
+    /// What backward passes have added up since the gradient was last cleared; zeros if none has. The tensor shares the
+    /// gradient's memory: later passes change it, unless it is cloned.
     Tensor<ComputeOf<T>, S, D> accumulated_gradient() const
         requires Tracking::is_tracked
     {
         const bool is_new = !gradient->written;
         const auto contribution = contribute<ComputeOf<T>, D>(*gradient);
         if (is_new) {
-            std::fill_n(contribution.data, size(), ComputeOf<T>(0));
+            Memory<D>::fill(contribution.data, size(), ComputeOf<T>(0));
             gradient->written = false;
         }
         return {gradient->storage, contribution.data, extents};

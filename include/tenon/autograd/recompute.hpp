@@ -12,7 +12,7 @@ template <class F, class X>
 struct RecomputeNode : Node {
     F region;
     X x;  // untracked
-    GradientSlot* slot;
+    SlotReference slot;
 
     void backward() {
         using T = typename X::value_type;
@@ -32,13 +32,17 @@ struct RecomputeNode : Node {
             Tape::Nested nested(tapes[depth]);
             Level level;
             auto y = region(Tensor<T, S, D, Tracked>(x.storage(), x.data(), x.extents(), {}, Tracked(0, &gradient)));
-            tenon::backward(y, static_cast<const ComputeOf<typename decltype(y)::value_type>*>(output.storage.data()));
+            using U = ComputeOf<typename decltype(y)::value_type>;
+            tenon::backward(y, std::span(static_cast<const U*>(output.storage.data()), static_cast<std::size_t>(y.size())));
         }
         if (!slot || !gradient.written) return;
         using C = ComputeOf<T>;
         const C* from = static_cast<const C*>(gradient.storage.data());
-        const Contribution<C> to = contribute<C>(*slot);
-        for (std::int64_t i = 0; i < gradient.count; ++i) to.data[i] = to.accumulate ? to.data[i] + from[i] : from[i];
+        const Contribution<C> to = contribute<C, D>(*slot);
+        if (to.accumulate)
+            Memory<D>::add(from, gradient.count, to.data);
+        else
+            Memory<D>::copy(from, gradient.count, to.data);
     }
 
     static constexpr int max_depth = 8;

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <span>
+#include <string>
 #include <utility>
 
 #include <tenon/core/error.hpp>
@@ -29,7 +31,7 @@ struct Contribution {
 };
 
 /// Announces a contribution to a slot; takes memory at the first.
-template <class G, class Device = Cpu>
+template <class G, class Device>
 Contribution<G> contribute(GradientSlot& slot) {
     if (!slot.storage) slot.storage = Storage(Memory<Device>::allocate(static_cast<std::size_t>(slot.count) * sizeof(G)));
     return {static_cast<G*>(slot.storage.data()), std::exchange(slot.written, true)};
@@ -78,11 +80,11 @@ public:
 
     /// The slot behind a link; null while recording is paused, where values have none. Throws GraphError where the
     /// link is not of the graph being recorded, or of a value that was made while recording was paused.
-    GradientSlot* slot(const Tracked& link) const {
+    SlotReference slot(const Tracked& link) const {
         if (link.graph() != 0 && link.graph() != id) throw_foreign(link.graph());
         if (!link.slot() && is_recording())
             throw GraphError("the value was made while recording was paused: write detach(…) to use it as a constant");
-        return link.slot();
+        return link.reference();
     }
 
     /// Runs all nodes, last to first, each only if its output received a gradient; the graph is then consumed.
@@ -157,8 +159,9 @@ private:
         if (graph >> sequence_bits != id >> sequence_bits)
             throw GraphError("the value was recorded by another thread: each thread has a tape of its own");
         throw GraphError(
-            "the value's graph is gone: backward has already run on it (a second backward needs a second forward), "
-            "or a region under recompute refers to a tracked value that is not its argument");
+            "the value's graph is gone: a backward pass has already run, which consumes all that the thread has recorded "
+            "(a second backward needs a second forward), or a region under recompute refers to a tracked value that is not "
+            "its argument");
     }
 
     void* place(std::size_t bytes, std::size_t alignment) {
@@ -215,16 +218,16 @@ template <class T>
 struct Saved {
     Storage storage;
     ArrayView<T> view;
-    GradientSlot* slot = nullptr;
+    SlotReference slot;
 };
 
 /// The slot of an operand, null for an untracked one. Throws GraphError for a value of another graph.
 template <TensorLike X>
-GradientSlot* gradient_slot(const X& x) {
+SlotReference gradient_slot(const X& x) {
     if constexpr (X::is_tracked)
         return Tape::current().slot(x.tracking());
     else
-        return nullptr;
+        return {};
 }
 
 template <TensorLike X>
@@ -244,21 +247,29 @@ Tensor<T, S, D, Tracked> track(const Tensor<T, S, D>& result, Arguments&&... arg
 }
 
 /// Computes the gradient of the sum of `y` times `seed` (packed, one number for each element of y) with respect to
-/// every parameter and tracked input that y was made from, adding to what they hold. The graph is consumed.
+/// every parameter and tracked input that y was made from, adding to what they hold. All that this thread has recorded
+/// is consumed. Throws like `backward(loss)`.
 template <TensorLike Y>
     requires Y::is_tracked
-void backward(const Y& y, const ComputeOf<typename Y::value_type>* seed) {
+void backward(const Y& y, std::span<const ComputeOf<typename Y::value_type>> seed) {
     Tape& tape = Tape::current();
-    GradientSlot* slot = tape.slot(y.tracking());
+    const SlotReference slot = tape.slot(y.tracking());
     if (!slot) throw GraphError("backward: the value was made while recording was paused");
-    const auto gradient = contribute<ComputeOf<typename Y::value_type>>(*slot);
-    for (std::int64_t i = 0; i < y.size(); ++i)
-        gradient.data[i] = gradient.accumulate ? gradient.data[i] + seed[i] : seed[i];
+    using C = ComputeOf<typename Y::value_type>;
+    using Device = typename Y::device_type;
+    if (static_cast<std::int64_t>(seed.size()) != y.size())
+        throw ShapeError("backward: expected a seed of " + std::to_string(y.size()) + " elements, got " +
+                         std::to_string(seed.size()));
+    const Contribution<C> gradient = contribute<C, Device>(*slot);
+    if (gradient.accumulate)
+        Memory<Device>::add(seed.data(), y.size(), gradient.data);
+    else
+        Memory<Device>::copy(seed.data(), y.size(), gradient.data);
     tape.run_backward();
 }
 
 /// Computes the gradient of a scalar with respect to every parameter and tracked input that it was made from, adding
-/// to what they hold. The graph is consumed. Throws GraphError at a second call on the same graph and for a graph
+/// to what they hold. All that this thread has recorded is consumed, so add losses up first: `backward(a + b)`. Throws GraphError at a second call on the same graph and for a graph
 /// that another thread recorded, ShapeError where `loss` is not one element.
 template <TensorLike X>
     requires X::is_tracked
@@ -266,7 +277,7 @@ void backward(const X& loss) {
     if (loss.size() != 1)
         throw ShapeError("backward: expected a loss of one element, got " + detail::shape_text(loss.extents()));
     const ComputeOf<typename X::value_type> one(1);
-    backward(loss, &one);
+    backward(loss, {&one, 1});
 }
 
 }  // namespace tenon

@@ -65,7 +65,7 @@ inline constexpr bool is_half = std::same_as<T, bf16> || std::same_as<T, f16>;
 
 /// Elements that carry gradients and enter arithmetic.
 template <class T>
-concept Real = std::floating_point<T> || is_half<T>;
+concept Real = std::same_as<T, float> || std::same_as<T, double> || is_half<T>;
 
 /// Elements a tensor may hold: reals, and the integers that token ids and indices are.
 template <class T>

@@ -60,7 +60,7 @@ std::string to_string(const X& x) {
     static_assert(std::same_as<typename X::device_type, Cpu>,
                   "a tensor on a GPU is printed by copying it to the Cpu");
     std::string text = detail::shape_text(x.extents()) + '\n';
-    if (!x) return text + "(holds nothing)";
+    if (!x.holds_elements()) return text + "(holds nothing)";
     detail::append_text(x.view(), static_cast<const typename X::value_type*>(x.data()), 0, text);
     return text;
 }

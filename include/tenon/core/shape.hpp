@@ -61,14 +61,9 @@ struct Deduction {
     constexpr bool ok() const { return fault == 0; }
 };
 
-/// Product of extents written in a type: `times(heads, head_width)` is an int where both are, else `dyn`.
-template <class A, class B>
-constexpr auto times(A a, B b) {
-    if constexpr (std::same_as<A, int> && std::same_as<B, int>)
-        return a * b;
-    else
-        return dyn;
-}
+/// Product of extents, as an extent: `Shape<times<heads, head_width>>`.
+template <auto A, auto B>
+inline constexpr auto times = detail::decode_extent<multiply_extents(extent_code(A), extent_code(B))>();
 
 /// The rule of broadcasting: axes are aligned at the end; extents are equal, or one of them is 1.
 constexpr Deduction broadcast_rule(const Extents& a, const Extents& b) {

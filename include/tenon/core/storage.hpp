@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -20,7 +21,8 @@ struct MemoryBlock {
     void (*release)(MemoryBlock*) = nullptr;  // called when the last reference goes
 };
 
-/// The memory of a device: `allocate(bytes)` returns a block with one reference, never null.
+/// The memory of a device: `allocate(bytes)` returns a block with one reference, never null; `fill`, `copy` and `add`
+/// work on `count` elements.
 template <class Device>
 struct Memory;
 
@@ -29,6 +31,19 @@ struct Memory;
 template <>
 struct Memory<Cpu> {
     static MemoryBlock* allocate(std::size_t bytes) { return pool().take(bytes); }
+
+    template <class T>
+    static void fill(T* to, std::int64_t count, T value) {
+        std::fill_n(to, count, value);
+    }
+    template <class T>
+    static void copy(const T* from, std::int64_t count, T* to) {
+        std::copy_n(from, count, to);
+    }
+    template <class T>
+    static void add(const T* from, std::int64_t count, T* to) {
+        for (std::int64_t i = 0; i < count; ++i) to[i] += from[i];
+    }
 
     /// Bytes taken from the system and not given back: in use or waiting.
     static std::size_t reserved_bytes() { return pool().reserved.load(std::memory_order_relaxed); }

@@ -16,6 +16,12 @@ namespace mismatch {
 /// A tensor or expression of shape From cannot initialize or be assigned to one of shape To.
 template <class From, class To>
 struct assignment;
+/// An expression's elements are of type E, the tensor's of type T: write `cast<T>(…)`, or declare the tensor so.
+template <class E, class T>
+struct assignment_changes_the_element_type;
+/// A view with strides cannot become a packed tensor without a copy: write `contiguous(…)`.
+template <class From, class To>
+struct assignment_of_a_strided_view_write_contiguous;
 /// A tracked value would lose its gradient: write `Tensor h = …`, or `detach(…)` where that is meant.
 template <class From, class To>
 struct assignment_drops_the_gradient;
@@ -28,6 +34,21 @@ template <class X>
 inline constexpr bool is_tensor = false;
 template <class T, class S, class D, class G, class L>
 inline constexpr bool is_tensor<Tensor<T, S, D, G, L>> = true;
+
+namespace detail {
+
+/// Bytes of a tensor of these lengths. Throws ShapeError where one is negative, or where there are too many.
+[[gnu::noinline]] inline std::size_t bytes_of(const Extents& lengths, std::size_t element_bytes) {
+    std::size_t bytes = element_bytes;
+    bool fits = lengths.all_exact();
+    for (int axis = 0; axis < lengths.rank; ++axis)
+        fits = fits && !__builtin_mul_overflow(bytes, static_cast<std::size_t>(lengths[axis]), &bytes);
+    if (!fits || bytes > std::size_t{1} << 62)
+        throw ShapeError("expected lengths of at least 0 that fit into memory, got " + shape_text(lengths));
+    return bytes;
+}
+
+}  // namespace detail
 
 template <class X>
 concept TensorLike = is_tensor<std::remove_cvref_t<X>>;
@@ -58,6 +79,12 @@ public:
     static constexpr bool is_packed = Layout::is_packed;
 
     Tensor() = default;
+    Tensor(const Tensor&) = default;
+    Tensor(Tensor&&) = default;
+    // Assignment makes this handle share other elements. To a view that has no name it would do nothing.
+    Tensor& operator=(const Tensor&) & = default;
+    Tensor& operator=(Tensor&&) & = default;
+    ~Tensor() = default;
 
     /// From parts; for operations. The extents have been checked.
     Tensor(Storage storage, T* data, const Extents& extents, Layout layout = {}, Tracking tracking = {})
@@ -79,18 +106,29 @@ public:
     Tensor(const Tensor<T, From, D, Tracking, Layout>&, mismatch::assignment<From, S> = {});
 
     template <class From>
+        requires(Layout::is_packed)
+    Tensor(const Tensor<T, From, D, Tracking, Strided>&,
+           mismatch::assignment_of_a_strided_view_write_contiguous<From, S> = {});
+
+    template <class From>
         requires(!Tracking::is_tracked)
     Tensor(const Tensor<T, From, D, Tracked, Layout>&, mismatch::assignment_drops_the_gradient<From, S> = {});
 
     /// Evaluates an expression.
     template <Lazy E>
         requires(may_convert(std::remove_cvref_t<E>::shape_type::codes, S::codes) &&
-                 std::remove_cvref_t<E>::is_tracked == is_tracked && Layout::is_packed)
+                 std::remove_cvref_t<E>::is_tracked == is_tracked && Layout::is_packed &&
+                 std::same_as<typename std::remove_cvref_t<E>::value_type, T>)
     Tensor(E&& expression) : Tensor(materialize_as<T>(expression)) {}
 
     template <Lazy E>
         requires(!may_convert(std::remove_cvref_t<E>::shape_type::codes, S::codes))
     Tensor(E&&, mismatch::assignment<typename std::remove_cvref_t<E>::shape_type, S> = {});
+
+    template <Lazy E>
+        requires(may_convert(std::remove_cvref_t<E>::shape_type::codes, S::codes) &&
+                 !std::same_as<typename std::remove_cvref_t<E>::value_type, T>)
+    Tensor(E&&, mismatch::assignment_changes_the_element_type<typename std::remove_cvref_t<E>::value_type, T> = {});
 
     template <Lazy E>
         requires(std::remove_cvref_t<E>::is_tracked && !is_tracked)
@@ -109,7 +147,7 @@ public:
     template <std::same_as<int>... N>
     static Tensor filled(T value, N... lengths) {
         Tensor result = uninitialized(lengths...);
-        std::fill_n(result.data(), result.size(), value);
+        Memory<D>::fill(result.data(), result.size(), value);
         return result;
     }
 
@@ -118,7 +156,7 @@ public:
     static Tensor from(std::span<const T> values, N... lengths) {
         Tensor result = uninitialized(lengths...);
         result.require_count(values.size());
-        std::copy_n(values.data(), values.size(), result.data());
+        Memory<D>::copy(values.data(), result.size(), result.data());
         return result;
     }
     template <std::same_as<int>... N>
@@ -138,13 +176,19 @@ public:
     /// type.
     static Tensor with_extents(const Extents& lengths) requires(Layout::is_packed && !Tracking::is_tracked) {
         if (!may_convert(lengths, S::codes)) throw_mismatch<mismatch::assignment>(lengths, S::codes);
-        Storage storage(Memory<D>::allocate(static_cast<std::size_t>(lengths.count()) * sizeof(T)));
+        Storage storage(Memory<D>::allocate(detail::bytes_of(lengths, sizeof(T))));
         T* data = static_cast<T*>(storage.data());
         return Tensor(std::move(storage), data, lengths);
     }
 
     const Extents& extents() const { return extents_.get(); }
-    int extent(int axis) const { return extents()[axis < 0 ? axis + rank : axis]; }
+    /// The length of an axis; negative numbers count from the end. Throws ShapeError where there is no such axis.
+    int extent(int axis) const {
+        const int number = axis < 0 ? axis + rank : axis;
+        if (number < 0 || number >= rank)
+            throw ShapeError("expected an axis of " + detail::shape_text(extents()) + ", got " + std::to_string(axis));
+        return extents()[number];
+    }
     Strides strides() const {
         if constexpr (is_packed)
             return row_major_strides(extents());
@@ -164,30 +208,34 @@ public:
     const Layout& layout() const { return layout_; }
     const Tracking& tracking() const { return tracking_; }
     ArrayView<T> view() const { return {data_, extents(), strides()}; }
-    explicit operator bool() const { return data_ != nullptr; }
+
+    /// Whether this is more than a default-constructed handle.
+    bool holds_elements() const { return data_ != nullptr; }
 
     std::span<T> span() const requires(Layout::is_packed) {
         return {data_, static_cast<std::size_t>(size())};
     }
 
     /// The element at these indices. Throws ShapeError where one lies outside.
-    template <std::convertible_to<std::int64_t>... I>
+    template <std::integral... I>
         requires(sizeof...(I) == rank)
     T& operator()(I... indices) { return data_[offset({static_cast<std::int64_t>(indices)...})]; }
-    template <std::convertible_to<std::int64_t>... I>
+    template <std::integral... I>
         requires(sizeof...(I) == rank)
     const T& operator()(I... indices) const { return data_[offset({static_cast<std::int64_t>(indices)...})]; }
 
     /// The only element of a tensor of one.
     T item() const {
         if (size() != 1) throw ShapeError("item: expected one element, got " + detail::shape_text(extents()));
+        require_elements();
         return *data_;
     }
 
     /// A copy with elements of its own.
     Tensor clone() const requires(Layout::is_packed && !Tracking::is_tracked) {
+        require_elements();
         Tensor result = with_extents(extents());
-        std::copy_n(data_, size(), result.data());
+        Memory<D>::copy(data_, size(), result.data());
         return result;
     }
 
@@ -206,6 +254,12 @@ private:
         return extents;
     }
 
+    void require_elements() const {
+        if (!holds_elements() && size() > 0)
+            throw ShapeError("expected the elements of " + detail::shape_text(extents()) +
+                             ", got a tensor that holds nothing");
+    }
+
     template <class From>
     static const Extents& converted(const Extents& lengths) {
         if (!may_convert(lengths, S::codes)) throw_mismatch<mismatch::assignment>(lengths, S::codes);
@@ -221,6 +275,7 @@ private:
     std::int64_t offset(const std::int64_t (&indices)[rank == 0 ? 1 : rank]) const {
         static_assert(std::same_as<D, Cpu>,
                       "elements of a tensor on a GPU are read by copying it to the Cpu");
+        require_elements();
         const Strides steps = strides();
         std::int64_t at = 0;
         for (int axis = 0; axis < rank; ++axis) {

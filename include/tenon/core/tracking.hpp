@@ -14,6 +14,37 @@ struct GradientSlot {
     bool written = false;
 };
 
+/// A slot with a life of its own: a parameter's, which what was recorded from it keeps alive.
+struct OwnedGradientSlot : MemoryBlock {
+    GradientSlot slot;
+
+    /// A new one, with one reference.
+    static Storage create(std::int64_t count) {
+        auto* owned = new OwnedGradientSlot;
+        owned->slot.count = count;
+        owned->data = &owned->slot;
+        owned->release = [](MemoryBlock* block) { delete static_cast<OwnedGradientSlot*>(block); };
+        return Storage(owned);
+    }
+};
+
+/// What a node keeps of an input: where its gradient goes (null: nowhere), kept alive.
+class SlotReference {
+public:
+    SlotReference() = default;
+    SlotReference(GradientSlot* slot, Storage owner) : slot_(slot), owner_(std::move(owner)) {}
+
+    GradientSlot* get() const { return slot_; }
+    const Storage& owner() const { return owner_; }
+    GradientSlot& operator*() const { return *slot_; }
+    GradientSlot* operator->() const { return slot_; }
+    explicit operator bool() const { return slot_ != nullptr; }
+
+private:
+    GradientSlot* slot_ = nullptr;
+    Storage owner_;
+};
+
 /// The part of a thread's tape that values need to know: which graph is being recorded, and how many handles
 /// still refer to it. A graph that nothing refers to any more is dropped without a backward pass.
 struct GraphState {
@@ -32,25 +63,31 @@ struct Untracked {
 };
 
 /// Says by its type that a tensor's gradient is wanted, and links it to the place where that gathers.
-/// Copies count as references to the graph; a parameter's link (graph 0) refers to none.
+/// Copies count as references to the graph; a parameter's link (graph 0) refers to none, and owns its slot.
 class Tracked {
 public:
     static constexpr bool is_tracked = true;
 
     Tracked() = default;
     Tracked(std::uint64_t graph, GradientSlot* slot) : graph_(graph), slot_(slot) { retain(); }
-    Tracked(const Tracked& other) : graph_(other.graph_), slot_(other.slot_) { retain(); }
+    /// A parameter's link.
+    explicit Tracked(const SlotReference& parameter) : slot_(parameter.get()), owner_(parameter.owner()) {}
+    Tracked(const Tracked& other) : graph_(other.graph_), slot_(other.slot_), owner_(other.owner_) { retain(); }
     Tracked(Tracked&& other) noexcept
-        : graph_(std::exchange(other.graph_, 0)), slot_(std::exchange(other.slot_, nullptr)) {}
+        : graph_(std::exchange(other.graph_, 0)),
+          slot_(std::exchange(other.slot_, nullptr)),
+          owner_(std::move(other.owner_)) {}
     Tracked& operator=(Tracked other) noexcept {
         std::swap(graph_, other.graph_);
         std::swap(slot_, other.slot_);
+        std::swap(owner_, other.owner_);
         return *this;
     }
     ~Tracked() { release(); }
 
     std::uint64_t graph() const { return graph_; }
     GradientSlot* slot() const { return slot_; }
+    SlotReference reference() const { return {slot_, owner_}; }
 
 private:
     [[gnu::noinline]] void retain() {
@@ -64,6 +101,7 @@ private:
 
     std::uint64_t graph_ = 0;
     GradientSlot* slot_ = nullptr;
+    Storage owner_;
 };
 
 }  // namespace tenon

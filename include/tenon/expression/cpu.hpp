@@ -253,7 +253,7 @@ struct Kernel<Elementwise, Cpu> {
                 destination[i] = workspace.take<C>(static_cast<std::size_t>(blocks * slots[i]->count));
                 accumulate[i] = true;
             } else {
-                const Contribution<C> contribution = contribute<C>(*slots[i]);
+                const Contribution<C> contribution = contribute<C, Cpu>(*slots[i]);
                 destination[i] = contribution.data;
                 accumulate[i] = contribution.accumulate;
             }
@@ -316,7 +316,7 @@ struct Kernel<Elementwise, Cpu> {
 
         for (int i = 0; i < L; ++i) {
             if (!is_partial[i]) continue;
-            const Contribution<C> sum = contribute<C>(*slots[i]);
+            const Contribution<C> sum = contribute<C, Cpu>(*slots[i]);
             const std::int64_t count = slots[i]->count;
             const C* parts = destination[i];
             parallel_for(count, 4096, [&](std::int64_t first, std::int64_t last) {

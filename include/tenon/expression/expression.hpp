@@ -116,7 +116,8 @@ public:
 private:
     Extents combined() const {
         const Deduction result = broadcast_rule(detail::extents_of(a), detail::extents_of(b));
-        if constexpr (!shape_type::is_static)
+        // What the types leave open may conflict even where the result's type is exact.
+        if constexpr (!TraitsA::shape_type::is_static || !TraitsB::shape_type::is_static)
             if (!result.ok())
                 throw_mismatch<mismatch::extents_do_not_broadcast, F>(detail::extents_of(a), detail::extents_of(b));
         return result.extents;

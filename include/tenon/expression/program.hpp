@@ -18,13 +18,18 @@ struct Operand {
     void* data = nullptr;
     Extents extents;
     Strides strides;
-    GradientSlot* slot = nullptr;
+    SlotReference slot;
     bool is_per_row = false;  // lies outside of reductions that drop their axis: one element a row
 };
 
 /// What is iterated: `rows` rows of `length` elements along the innermost axis.
 struct Iteration {
-    Extents outer;
+    struct {
+        int rank = 0;
+        std::int64_t size[max_rank] = {};  // joined axes may be longer than an extent can say
+
+        TENON_HOST_DEVICE std::int64_t operator[](int axis) const { return size[axis]; }
+    } outer;
     std::int64_t rows = 1;
     std::int64_t length = 1;
 };
@@ -66,8 +71,8 @@ inline Iteration collapse(const Extents& whole, int inner, bool keeps_rows, Path
         bool joins = last >= 0;
         for (int i = 0; i < path_count && joins; ++i)
             joins = paths[i].outer[last] == paths[i].outer[axis] * whole[axis];
-        if (!joins) iteration.outer[++last] = 1;
-        iteration.outer[last] *= whole[axis];
+        if (!joins) iteration.outer.size[++last] = 1;
+        iteration.outer.size[last] *= whole[axis];
         for (int i = 0; i < path_count; ++i) paths[i].outer[last] = paths[i].outer[axis];
     }
     iteration.length = inner >= 0 ? whole[inner] : 1;
@@ -78,7 +83,7 @@ inline Iteration collapse(const Extents& whole, int inner, bool keeps_rows, Path
         if (joins) iteration.length *= iteration.outer[last--];
     }
     iteration.outer.rank = last + 1;
-    iteration.rows = iteration.outer.count();
+    for (int axis = 0; axis <= last; ++axis) iteration.rows *= iteration.outer[axis];
     return iteration;
 }
 
@@ -117,7 +122,7 @@ template <class C, int L, int K, int N>
         // A gradient is packed, whatever the layout of the value.
         paths[L + i] = align(inputs.whole, inputs.inner, extents, row_major_strides(extents));
         run.data[i] = operand.data;
-        run.slots[i] = operand.slot;
+        run.slots[i] = operand.slot.get();
         run.row_lengths[i] = extents.rank > 0 ? extents[extents.rank - 1] : 1;
     }
     run.iteration = collapse(inputs.whole, inputs.inner, N > 0, paths, 2 * L);

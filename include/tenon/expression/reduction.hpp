@@ -33,7 +33,7 @@ struct AxisList<keep_axis<Axes...>> {
     static constexpr Extents axes{Axes...};
 };
 
-/// Bit a is set where axis a is named; all bits of the rank for none named; -1 for an axis that is not there.
+/// Bit a is set where axis a is named; -1 for an axis that is not there.
 constexpr int axis_mask(const Extents& axes, int rank) {
     int mask = 0;
     for (int i = 0; i < axes.rank; ++i) {
@@ -79,7 +79,7 @@ struct ReduceAxisNode : Node {
         if (!x.slot) return;
         Kernel<ReduceAxis, Device>::template backward<R>(x.view, axis, static_cast<const T*>(result.data()),
                                                          static_cast<const C*>(output.storage.data()),
-                                                         contribute<C>(*x.slot));
+                                                         contribute<C, Device>(*x.slot));
     }
 };
 

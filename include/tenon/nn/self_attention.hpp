@@ -50,9 +50,9 @@ public:
         visit.part("output", output);
     }
 
-    Linear<Setting, times(Heads, HeadWidth), Width> query;
-    Linear<Setting, times(KeyValueHeads, HeadWidth), Width> key, value;
-    Linear<Setting, Width, times(Heads, HeadWidth)> output;
+    Linear<Setting, times<Heads, HeadWidth>, Width> query;
+    Linear<Setting, times<KeyValueHeads, HeadWidth>, Width> key, value;
+    Linear<Setting, Width, times<Heads, HeadWidth>> output;
 
 private:
     RotaryPairs pairs_;

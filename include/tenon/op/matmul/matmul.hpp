@@ -58,9 +58,20 @@ struct Product {
 
 /// Whether axes [first, last) step through memory evenly, so that they count as one.
 inline bool is_even(const Extents& extents, const Strides& strides, int first, int last) {
-    for (int axis = first; axis + 1 < last; ++axis)
-        if (extents[axis] != 1 && strides[axis] != strides[axis + 1] * extents[axis + 1]) return false;
+    std::int64_t expected = -1;
+    for (int axis = last - 1; axis >= first; --axis) {
+        if (extents[axis] == 1) continue;
+        if (expected >= 0 && strides[axis] != expected) return false;
+        expected = strides[axis] * extents[axis];
+    }
     return true;
+}
+
+/// The step from matrix to matrix: that of the last axis before the matrices that is longer than 1.
+inline std::int64_t batch_stride(const Extents& extents, const Strides& strides) {
+    for (int axis = extents.rank - 3; axis >= 0; --axis)
+        if (extents[axis] != 1) return strides[axis];
+    return 0;
 }
 
 [[gnu::noinline]] inline Product describe_product(const Extents& a, const Strides& sa, const Extents& b,
@@ -77,8 +88,8 @@ inline bool is_even(const Extents& extents, const Strides& strides, int first, i
     product.b_row = sb[depth_b];
     product.b_column = sb[column];
     product.batch = a.count(0, a.rank - 2);
-    if (a.rank > 2) product.a_batch = sa[a.rank - 3];
-    if (b.rank > 2) product.b_batch = sb[b.rank - 3];
+    product.a_batch = batch_stride(a, sa);
+    product.b_batch = batch_stride(b, sb);
     // Rows of all matrices follow each other: one product serves all.
     if (b.rank == 2 && a.rank > 2 && product.a_batch == product.a_row * product.rows) {
         product.rows *= product.batch;

@@ -57,7 +57,7 @@ namespace detail {
 
 template <class Device, class T>
 struct RotaryNode : Node {
-    GradientSlot* slot;
+    SlotReference slot;
     Extents extents;
     RotaryTable<ComputeOf<T>, Device> table;
     int first_position;

@@ -2,6 +2,7 @@
 
 #include <tenon/expression/evaluate.hpp>
 #include <tenon/expression/functions.hpp>
+#include <tenon/op/operation.hpp>
 
 /// Views: tensors that share another's elements under another shape. None copies; the gradient of a view goes into
 /// the place that it shows.
@@ -45,12 +46,12 @@ struct ViewMap {
 /// it shows.
 template <class Device, class C>
 struct ViewNode : Node {
-    GradientSlot* slot;
+    SlotReference slot;
     ViewMap map;
 
     void backward() {
         if (!slot) return;
-        const Contribution<C> gradient = contribute<C>(*slot);
+        const Contribution<C> gradient = contribute<C, Device>(*slot);
         Kernel<View, Device>::add(static_cast<const C*>(output.storage.data()), map.extents, map.strides,
                                   gradient.data + map.offset, gradient.accumulate ? nullptr : gradient.data, slot->count);
     }
@@ -65,9 +66,8 @@ auto make_view(const X& x, MapOf map_of) {
     Layout layout;
     if constexpr (!Layout::is_packed) layout.strides = map.strides;
     if constexpr (X::is_tracked) {
-        GradientSlot* slot = gradient_slot(x);
         Tracked link = Tape::current().record<ViewNode<D, ComputeOf<T>>>(
-            map.extents.count(), slot, map_of(x.extents(), row_major_strides(x.extents())));
+            map.extents.count(), gradient_slot(x), map_of(x.extents(), row_major_strides(x.extents())));
         return Tensor<T, S, D, Tracked, Layout>(x.storage(), x.data() + map.offset, map.extents, layout, std::move(link));
     } else {
         return Tensor<T, S, D, Untracked, Layout>(x.storage(), x.data() + map.offset, map.extents, layout);
@@ -136,6 +136,7 @@ template <class S, class X>
 auto reshaped(const X& x, const Extents& extents) {
     using T = typename X::value_type;
     using D = typename X::device_type;
+    bytes_of(extents, sizeof(T));
     if (extents.count() != x.size()) throw_mismatch<mismatch::reshape_changes_the_number_of_elements>(x.extents(), extents);
     if (!may_convert(extents, S::codes)) throw_mismatch<mismatch::assignment>(extents, S::codes);
     // The order of the elements stays, so the gradient may gather in the same place.
@@ -187,7 +188,8 @@ auto merge_axes(const X& x) {
 /// Axis Axis as two, of the extents First and Second: [a, b c] -> [a, b, c]. `first` and `second` are their lengths,
 /// needed where the types leave them open. x is packed. Throws ShapeError where their product is another.
 template <int Axis, auto First, auto Second, TensorLike X>
-    requires(X::is_packed && Axis >= 0 && Axis < X::rank)
+    requires(X::is_packed && Axis >= 0 && Axis < X::rank &&
+             !extents_conflict(multiply_extents(extent_code(First), extent_code(Second)), X::shape_type::codes[Axis]))
 auto split_axis(const X& x, int first = bound_of(extent_code(First)), int second = bound_of(extent_code(Second))) {
     using S = ShapeOf<detail::Split<typename X::shape_type, Axis, extent_code(First), extent_code(Second)>>;
     Extents extents = x.extents();
@@ -197,6 +199,12 @@ auto split_axis(const X& x, int first = bound_of(extent_code(First)), int second
     extents[Axis + 1] = second;
     return detail::reshaped<S>(x, extents);
 }
+template <int Axis, auto First, auto Second, TensorLike X>
+    requires(X::is_packed && Axis >= 0 && Axis < X::rank &&
+             extents_conflict(multiply_extents(extent_code(First), extent_code(Second)), X::shape_type::codes[Axis]))
+mismatch::reshape_changes_the_number_of_elements<
+    typename X::shape_type, ShapeOf<detail::Split<typename X::shape_type, Axis, extent_code(First), extent_code(Second)>>>
+split_axis(const X&, int = 0, int = 0);
 
 /// Axes A and B exchanged; by default the last two.
 template <int A = -2, int B = -1, TensorLike X>
@@ -281,6 +289,7 @@ auto broadcast_to(const X& x, N... lengths) {
     const int given[] = {lengths..., 0};
     for (int axis = 0, next = 0; axis < target.rank; ++axis)
         if (!is_exact(target[axis])) target[axis] = given[next++];
+    detail::bytes_of(target, 1);
     const Deduction deduction = broadcast_rule(x.extents(), target);
     if (!deduction.ok() || !(deduction.extents == target) || !may_convert(target, S::codes))
         throw_mismatch<mismatch::broadcast_to_extents_differ>(x.extents(), target);
@@ -312,13 +321,21 @@ auto contiguous(const X& x) {
     }
 }
 
-/// Writes the elements of x into those that `place` shows. Throws ShapeError where their extents differ.
+/// Writes the elements of x into those that `place` shows; the two may overlap. Throws ShapeError where their extents
+/// differ. What is recorded on the tape keeps the memory, not a copy: values that a backward pass still needs must not
+/// be written.
 template <TensorLike Place, TensorLike X>
     requires(!Place::is_tracked && !X::is_tracked && std::same_as<typename Place::value_type, typename X::value_type> &&
              may_convert(X::shape_type::codes, Place::shape_type::codes))
 void copy_to(const Place& place, const X& x) {
     if (!(place.extents() == x.extents())) throw_mismatch<mismatch::assignment>(x.extents(), place.extents());
-    Kernel<View, typename Place::device_type>::copy(x.view(), place.view());
+    using Copy = Kernel<View, typename Place::device_type>;
+    if (!x.storage() || x.storage().data() != place.storage().data())
+        Copy::copy(x.view(), place.view());
+    else if constexpr (X::is_packed)
+        Copy::copy(x.clone().view(), place.view());
+    else
+        Copy::copy(contiguous(x).view(), place.view());
 }
 template <TensorLike Place, TensorLike X>
     requires(!may_convert(X::shape_type::codes, Place::shape_type::codes))
@@ -339,5 +356,70 @@ auto copied_unless(bool suits, const X& x) {
 }
 
 }  // namespace detail
+
+// Parameters and unnamed expressions are taken for the tensors that they stand for; named expressions are refused.
+
+template <class S, Argument A, std::same_as<int>... N>
+    requires(!TensorLike<A>)
+auto reshape(A&& x, N... lengths) {
+    return reshape<S>(evaluate(std::forward<A>(x)), lengths...);
+}
+template <class S, class A, std::same_as<int>... N>
+    requires NamedExpression<A>
+NamedExpressionError<View, A> reshape(A&&, N...);
+
+template <int Axis, Argument A>
+    requires(!TensorLike<A>)
+auto merge_axes(A&& x) {
+    return merge_axes<Axis>(evaluate(std::forward<A>(x)));
+}
+template <int Axis, class A>
+    requires NamedExpression<A>
+NamedExpressionError<View, A> merge_axes(A&&);
+
+template <int Axis, auto First, auto Second, Argument A, std::same_as<int>... N>
+    requires(!TensorLike<A>)
+auto split_axis(A&& x, N... lengths) {
+    return split_axis<Axis, First, Second>(evaluate(std::forward<A>(x)), lengths...);
+}
+template <int Axis, auto First, auto Second, class A, std::same_as<int>... N>
+    requires NamedExpression<A>
+NamedExpressionError<View, A> split_axis(A&&, N...);
+
+template <int A = -2, int B = -1, Argument X>
+    requires(!TensorLike<X>)
+auto transpose(X&& x) {
+    return transpose<A, B>(evaluate(std::forward<X>(x)));
+}
+template <int A = -2, int B = -1, class X>
+    requires NamedExpression<X>
+NamedExpressionError<View, X> transpose(X&&);
+
+template <int Axis, Argument A>
+    requires(!TensorLike<A>)
+auto slice(A&& x, int begin, int end) {
+    return slice<Axis>(evaluate(std::forward<A>(x)), begin, end);
+}
+template <int Axis, class A>
+    requires NamedExpression<A>
+NamedExpressionError<View, A> slice(A&&, int, int);
+
+template <int Axis, Argument A>
+    requires(!TensorLike<A>)
+auto select(A&& x, int index) {
+    return select<Axis>(evaluate(std::forward<A>(x)), index);
+}
+template <int Axis, class A>
+    requires NamedExpression<A>
+NamedExpressionError<View, A> select(A&&, int);
+
+template <class S, Argument A, std::same_as<int>... N>
+    requires(!TensorLike<A>)
+auto broadcast_to(A&& x, N... lengths) {
+    return broadcast_to<S>(evaluate(std::forward<A>(x)), lengths...);
+}
+template <class S, class A, std::same_as<int>... N>
+    requires NamedExpression<A>
+NamedExpressionError<View, A> broadcast_to(A&&, N...);
 
 }  // namespace tenon
