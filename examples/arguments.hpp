@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <exception>
 #include <initializer_list>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -102,24 +103,27 @@ public:
         return has(name) ? text(name) : std::string(otherwise);
     }
 
-    /// The flag's last value as a whole number. Throws UsageError if it is none, or below `minimum`.
+    /// The flag's last value as a whole number. Throws UsageError if it is none, or out of range.
     std::int64_t integer(std::string_view name, std::optional<std::int64_t> otherwise = {},
-                         std::int64_t minimum = 0) const {
+                         std::int64_t minimum = 0, std::int64_t maximum = INT32_MAX) const {
         if (otherwise && !has(name)) return *otherwise;
         const auto number = parsed<std::int64_t>(name, "a whole number");
-        if (number < minimum) {
-            fail("expected " + described(find(name)) + ", at least " + std::to_string(minimum) + ", got " +
-                 std::to_string(number));
+        if (number < minimum || number > maximum) {
+            fail("expected " + described(find(name)) + ", from " + std::to_string(minimum) + " to " +
+                 std::to_string(maximum) + ", got " + std::to_string(number));
         }
         return number;
     }
 
-    /// The flag's last value as a finite number. Throws UsageError if it is none.
-    double number(std::string_view name, std::optional<double> otherwise = {}) const {
+    /// The flag's last value as a finite number. Throws UsageError if it is none, or below `minimum`.
+    double number(std::string_view name, std::optional<double> otherwise = {}, double minimum = 0) const {
         if (otherwise && !has(name)) return *otherwise;
         const auto number = parsed<double>(name, "a finite number");
-        if (number - number != 0)
-            fail("expected " + described(find(name)) + ", a finite number, got " + text(name));
+        if (number - number != 0 || number < minimum) {
+            char least[32];
+            std::snprintf(least, sizeof(least), "%g", minimum);
+            fail("expected " + described(find(name)) + ", a finite number of at least " + least + ", got " + text(name));
+        }
         return number;
     }
 
@@ -180,6 +184,8 @@ private:
 /// error. The messages go to standard error.
 template <class Body>
 int run_program(Body&& body) {
+    // Lines appear when they are written, also where standard output is a file.
+    std::setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
     try {
         body();
     } catch (const HelpRequest& request) {
@@ -187,6 +193,9 @@ int run_program(Body&& body) {
     } catch (const UsageError& error) {
         std::fprintf(stderr, "%s\nusage: %s\n", error.what(), error.usage.c_str());
         return 2;
+    } catch (const std::bad_alloc&) {
+        std::fputs("there is not enough memory\n", stderr);
+        return 1;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "%s\n", error.what());
         return 1;

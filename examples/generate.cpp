@@ -1,6 +1,9 @@
 // Writes on after a prompt, with the tokenizer and model of a folder: `train_lm`'s, or any supported checkpoint's beside
 // GPT-2's tokenizer files. All shapes are read from the folder.
 
+#include <algorithm>
+#include <cstdio>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,24 +25,28 @@ int main(int count, char** values) {
                                    {"--top-p", "NUMBER", "draw from the likeliest that reach p only (0.95)"},
                                    {"--seed", "NUMBER", "of the drawing (1)"}});
         const std::string folder = arguments.text("--model", "tenon_model");
-        const std::vector<std::string> words = arguments.positional(0, 1);
+        const std::vector<std::string>& words = arguments.positional(0, 1);
         const std::string prompt = words.empty() ? "/// The sum of" : words[0];
+        const auto tokens = static_cast<int>(arguments.integer("--tokens", 200));
+        const Seed drawing = seed(static_cast<std::uint64_t>(arguments.integer("--seed", 1)));
         const SamplingOptions sampling{.temperature = arguments.number("--temperature", 0.8),
                                        .top_k = static_cast<int>(arguments.integer("--top-k", 0)),
                                        .top_p = arguments.number("--top-p", 0.95)};
+        require_valid(sampling);
 
         const OwnedConfiguration configuration = read_configuration(folder + "/config.json");
         const Architecture architecture = find_architecture(configuration.table());
-        if (!architecture) throw FileError(folder + "/config.json: an architecture that is not supported");
-        using Model = Transformer<DynamicTransformer>;
-        Model model(architecture.sizes);
-        load_parameters(model, open_checkpoint(folder), architecture.names);
+        if (!architecture) throw FileError(folder + "/config.json: expected a supported architecture, got another");
         const BytePairTokenizer tokenizer = BytePairTokenizer::load(folder);
-
         std::vector<std::int32_t> ids;
         for (TokenId id : tokenizer.encode(prompt)) ids.push_back(static_cast<std::int32_t>(id));
         if (ids.empty()) arguments.fail("expected a prompt that is not empty");
-        Generator generator(model, sampling, seed(static_cast<std::uint64_t>(arguments.integer("--seed", 1))));
+
+        // No more of the context is made room for than will be used.
+        TransformerSizes sizes = resolved(architecture.sizes);
+        sizes.context = static_cast<int>(std::min<std::int64_t>(sizes.context, static_cast<std::int64_t>(ids.size()) + tokens));
+        const auto model = load_model<Transformer<DynamicTransformer>>(sizes, open_checkpoint(folder), architecture.names);
+        Generator generator(model, sampling, drawing);
         generator.feed(ids);
 
         StreamDecoder decoder(tokenizer);
@@ -48,12 +55,13 @@ int main(int count, char** values) {
             std::fflush(stdout);
         };
         write(prompt);
-        const std::optional<TokenId> end = tokenizer.token_id("<|endoftext|>");
-        for (std::int64_t i = arguments.integer("--tokens", 200); i > 0; --i) {
-            const TokenId token = static_cast<TokenId>(generator.next());
+        const std::optional<std::int64_t> end = configuration.table().integer("eos_token_id");
+        for (int i = 0; i < tokens; ++i) {
+            const std::int32_t token = generator.next();
             if (end && token == *end) break;
             // A model's vocabulary may be larger than its tokenizer's.
-            if (token < tokenizer.vocabulary_size()) write(decoder.push(token));
+            if (static_cast<std::size_t>(token) < tokenizer.vocabulary_size())
+                write(decoder.push(static_cast<TokenId>(token)));
         }
         write(decoder.flush() + "\n");
     });

@@ -1,16 +1,24 @@
 #pragma once
 
+#include <cstdio>
 #include <string>
 
 #include <tenon/io/parameters.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/model/llama.hpp>
+#include <tenon/tokenizer.hpp>
 
-/// Writes a model as Hugging Face's checkpoints of Llama are: config.json and model.safetensors. The configuration
-/// comes last: a folder that has one is whole.
+#include "texts.hpp"
+
+/// Writes a model as Hugging Face's checkpoints of Llama are, and its tokenizer as GPT-2's: config.json,
+/// model.safetensors, vocab.json and merges.txt. The configuration goes first and comes last, so that a folder that has
+/// one is whole.
 template <class Model>
-void save_llama(Model& model, const std::string& folder) {
+void save_llama(Model& model, const tenon::BytePairTokenizer& tokenizer, const std::string& folder) {
     const tenon::TransformerSizes& sizes = model.sizes;
+    std::remove((folder + "/config.json").c_str());
+    tenon::create_folder(folder);
+    tokenizer.save(folder);
     tenon::save_parameters(model, folder + "/model.safetensors", tenon::Llama::names);
     std::string text = "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",\n";
     const auto integer = [&](const char* key, int value) {
@@ -29,6 +37,11 @@ void save_llama(Model& model, const std::string& folder) {
     integer("num_key_value_heads", sizes.key_value_heads);
     integer("head_dim", sizes.head_width);
     integer("intermediate_size", sizes.hidden);
+    for (tenon::TokenId id = 0; id < tokenizer.vocabulary_size(); ++id)
+        if (tokenizer.token_bytes(id) == end_of_text) {
+            integer("bos_token_id", static_cast<int>(id));
+            integer("eos_token_id", static_cast<int>(id));
+        }
     real("rms_norm_eps", sizes.norm_epsilon);
     real("rope_theta", sizes.rotary_base);
     text += "  \"hidden_act\": \"silu\",\n  \"attention_bias\": false,\n  \"mlp_bias\": false,\n";

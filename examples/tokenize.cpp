@@ -124,8 +124,9 @@ void decode(const tenon::BytePairTokenizer& tokenizer) {
     };
     for_each_part(stdin, "standard input", [&](std::string_view text) {
         for (const char character : text) {
-            // No id is that long: the rest of a longer word need not be kept.
+            // No id is that long: of a longer word the beginning will do for the message.
             if (std::string_view(" \t\r\n").find(character) == std::string_view::npos) {
+                if (word.size() == 32) word += "...";
                 if (word.size() < 32) word += character;
             } else {
                 write_token();

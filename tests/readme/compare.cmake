@@ -1,4 +1,4 @@
-# compare.cmake: -DREADME=<file> -DSOURCE=<file> -DPROGRAM=<executable>
+# compare.cmake: -DREADME=<file> -DSOURCE=<file> -DPROGRAM=<executable> -DQUOTED=<list of files>
 
 # read_block(<variable> <language>): the first block of that language in the README.
 function(read_block variable language)
@@ -25,3 +25,11 @@ execute_process(COMMAND "${PROGRAM}" OUTPUT_VARIABLE printed RESULT_VARIABLE res
 if(NOT result EQUAL 0 OR NOT printed STREQUAL expected)
     message(FATAL_ERROR "expected from ${PROGRAM}:\n${expected}\ngot (exit ${result}):\n${printed}")
 endif()
+
+foreach(file IN LISTS QUOTED)
+    file(READ "${file}" content)
+    string(FIND "${readme}" "${content}" at)
+    if(content STREQUAL "" OR at EQUAL -1)
+        message(FATAL_ERROR "${README}: expected all of ${file}")
+    endif()
+endforeach()

@@ -69,7 +69,7 @@ public:
     explicit Parameter(Role role, const Extents& extents = S::codes)
         : ParameterBase(role, element_type_of<T>(), extents) {
         if (!may_convert(extents, S::codes) || !extents.all_exact()) throw_mismatch<mismatch::assignment>(extents, S::codes);
-        storage = Storage(Memory<D>::allocate(static_cast<std::size_t>(size()) * sizeof(T)));
+        storage = Storage(Memory<D>::allocate(detail::bytes_of(extents, sizeof(T))));
         data = storage.data();
         if constexpr (Tracking::is_tracked) {
             Storage owner = OwnedGradientSlot::create(size());

@@ -18,9 +18,10 @@ namespace tenon {
 template <class Model>
 class Generator {
 public:
-    /// The model must outlive the generator.
+    /// The model must outlive the generator. Throws Error where the options are out of range.
     explicit Generator(const Model& model, SamplingOptions options = {}, Seed seed = {})
         : model_(model), options_(options), random_(seed), cache_(model) {
+        require_valid(options);
         history_.reserve(static_cast<std::size_t>(cache_.capacity()));
     }
 

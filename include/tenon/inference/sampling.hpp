@@ -18,6 +18,17 @@ struct SamplingOptions {
     double top_p = 1;        ///< only the most likely tokens that together reach p (Holtzman et al. 2020, "nucleus")
 };
 
+/// Throws Error where an option is out of range.
+inline void require_valid(const SamplingOptions& options) {
+    const auto fail = [](const char* expected, const std::string& got) {
+        throw Error(std::string("sampling: expected ") + expected + ", got " + got);
+    };
+    if (!(options.temperature >= 0 && options.temperature < 1e300))
+        fail("a temperature of at least 0", std::to_string(options.temperature));
+    if (!(options.top_p > 0 && options.top_p <= 1)) fail("a top-p above 0, at most 1", std::to_string(options.top_p));
+    if (options.top_k < 0) fail("a top-k of at least 0", std::to_string(options.top_k));
+}
+
 namespace detail {
 
 template <class T>
@@ -35,9 +46,7 @@ int greatest_logit(const T* logits, int count) {
 /// options are out of range.
 template <class T>
 int sample(const T* logits, int count, const SamplingOptions& options, double uniform) {
-    if (!(options.temperature >= 0)) throw Error("sample: expected a temperature of at least 0, got " + std::to_string(options.temperature));
-    if (!(options.top_p > 0)) throw Error("sample: expected a top-p above 0, got " + std::to_string(options.top_p));
-    if (options.top_k < 0) throw Error("sample: expected a top-k of at least 0, got " + std::to_string(options.top_k));
+    require_valid(options);
     const int best = detail::greatest_logit(logits, count);
     if (options.temperature == 0 || options.top_k == 1) return best;
 

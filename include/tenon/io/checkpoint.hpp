@@ -38,6 +38,11 @@ public:
     /// The folder or file.
     const std::string& where() const { return where_; }
     std::size_t size() const { return by_name_.size(); }
+    /// Calls f(entry) for each tensor of all files.
+    template <class F>
+    void for_each(F&& f) const {
+        for (const Named& named : by_name_) f(*named.entry);
+    }
 
     /// The tensor of that name, or nullptr.
     const SafetensorsEntry* find(std::string_view name) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -8,6 +9,7 @@
 #include <tenon/io/checkpoint.hpp>
 #include <tenon/io/safetensors_write.hpp>
 #include <tenon/model/checkpoint_names.hpp>
+#include <tenon/model/configuration.hpp>
 #include <tenon/nn/visitor.hpp>
 
 namespace tenon {
@@ -69,11 +71,43 @@ void load_parameters(Model& model, const Source& source, const CheckpointNames& 
                             std::string(name_of(entry.type)));
         ++used;
     });
-    // A tied model's file may hold the head, too: the same numbers under a second name.
-    if (model.sizes.tied && source.find(names.head)) ++used;
-    if (used != source.size())
-        throw FileError(source.where() + ": expected " + std::to_string(used) + " tensors for this model, got " +
-                        std::to_string(source.size()));
+    if (used == source.size()) return;
+    // Something is left over: which?
+    std::vector<std::string> expected;
+    for_each_parameter(model, [&](std::string_view name, ParameterBase&) { expected.push_back(checkpoint_name(names, name)); });
+    source.for_each([&](const SafetensorsEntry& entry) {
+        if (std::find(expected.begin(), expected.end(), entry.name) != expected.end()) return;
+        if (!names.ignored.empty() && entry.name.ends_with(names.ignored)) return;
+        // A tied model's file may hold the head, too: the same numbers under a second name.
+        if (model.sizes.tied && entry.name == names.head) {
+            const SafetensorsEntry& embedding = source.at(names.embedding);
+            if (embedding.bytes.size() == entry.bytes.size() &&
+                std::equal(entry.bytes.begin(), entry.bytes.end(), embedding.bytes.begin()))
+                return;
+            throw FileError(source.where() + ": " + entry.name + ": expected the elements of " +
+                            std::string(names.embedding) + ", to which the head is tied, got others");
+        }
+        throw FileError(source.where() + ": " + entry.name + ": expected no such tensor in this model");
+    });
+}
+
+/// A model of these sizes with the parameters of a checkpoint. Whether the checkpoint has that many is looked at first,
+/// so that a wrong configuration does not ask for memory without bounds. Throws like `load_parameters`.
+template <class Model, class Source>
+Model load_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names) {
+    const auto expect = [&](const std::string& key, std::vector<std::int64_t> shape) {
+        const SafetensorsEntry& entry = source.at(key);
+        if (entry.shape != shape)
+            throw FileError(source.where() + ": " + key + ": expected shape " + detail::shape_text(shape) + ", got " +
+                            detail::shape_text(entry.shape));
+    };
+    expect(std::string(names.embedding), {sizes.vocabulary, sizes.width});
+    const std::string block = std::string(names.block) + std::to_string(sizes.depth - 1) + ".";
+    expect(block + std::string(names.query), {std::int64_t{sizes.heads} * sizes.head_width, sizes.width});
+    expect(block + std::string(names.down), {sizes.width, sizes.hidden});
+    Model model(sizes);
+    load_parameters(model, source, names);
+    return model;
 }
 
 /// Writes all parameters of a model as a safetensors file: to a temporary file first, synced and renamed. Throws

@@ -51,6 +51,11 @@ public:
     auto begin() const { return entries_.begin(); }
     auto end() const { return entries_.end(); }
     std::size_t size() const { return entries_.size(); }
+    /// Calls f(entry) for each tensor.
+    template <class F>
+    void for_each(F&& f) const {
+        for (const SafetensorsEntry& entry : entries_) f(entry);
+    }
 
     /// The free-form texts of the header, in the order of the file.
     const std::vector<std::pair<std::string, std::string>>& metadata() const { return metadata_; }

@@ -13,6 +13,7 @@ struct CheckpointNames {
     std::string_view embedding, block, norm, head;
     std::string_view attention_norm, query, key, value, output;
     std::string_view feed_forward_norm, gate, up, down;
+    std::string_view ignored = {};  // tensors whose names end so may stand in a file, and are no parameters
 };
 
 /// The checkpoint's name of a parameter, given the name that `for_each_parameter` calls it by.

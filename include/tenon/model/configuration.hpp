@@ -146,6 +146,13 @@ inline TransformerSizes resolved(TransformerSizes sizes) {
         throw_mismatch<mismatch::transformer_head_width_is_odd>(Extents(sizes.width), Extents(sizes.head_width));
     require("number of key and value heads", sizes.key_value_heads);
     require("head width", sizes.head_width);
+    if (std::int64_t{sizes.heads} * sizes.head_width > 0x7fffffff)
+        throw ShapeError("transformer: expected heads times head width below 2^31, got " + std::to_string(sizes.heads) +
+                         " times " + std::to_string(sizes.head_width));
+    if (!(sizes.rotary_base > 0 && sizes.rotary_base < 1e300))
+        throw ShapeError("transformer: expected a positive rotary base, got " + std::to_string(sizes.rotary_base));
+    if (!(sizes.norm_epsilon >= 0 && sizes.norm_epsilon < 1))
+        throw ShapeError("transformer: expected a norm's epsilon from 0 to 1, got " + std::to_string(sizes.norm_epsilon));
     return sizes;
 }
 

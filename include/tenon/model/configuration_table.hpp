@@ -68,6 +68,12 @@ public:
         throw_missing_or_other_kind(key, ConfigurationKind::integer);
     }
 
+    /// An extent of a model: an integer from 1 to 2^31 - 1. Throws FileError for any other.
+    constexpr int require_length(std::string_view key) const { return checked_length(key, require_integer(key)); }
+    constexpr int length(std::string_view key, int otherwise) const {
+        return integer(key) ? require_length(key) : otherwise;
+    }
+
     constexpr std::optional<double> real(std::string_view key) const {
         std::optional<ConfigurationEntry> entry = find(key);
         if (entry && entry->kind == ConfigurationKind::integer) return static_cast<double>(entry->integer);
@@ -107,6 +113,13 @@ public:
     }
 
 private:
+    constexpr int checked_length(std::string_view key, std::int64_t value) const {
+        if (value < 1 || value > 0x7fffffff)
+            throw FileError(std::string(where_) + ": " + std::string(key) + ": expected a number from 1 to 2147483647, got " +
+                            std::to_string(value));
+        return static_cast<int>(value);
+    }
+
     /// The entry of that key, nothing if it is missing or null.
     constexpr std::optional<ConfigurationEntry> find_kind(std::string_view key,
                                                           ConfigurationKind kind) const {

@@ -31,15 +31,15 @@ struct Cs336 {
         return !table.find("model_type") && table.find("d_model") && table.find("d_ff") && table.find("num_heads");
     }
 
-    /// Throws FileError where a number is missing.
+    /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {
         TransformerSizes sizes;
-        sizes.vocabulary = static_cast<int>(table.require_integer("vocab_size"));
-        sizes.context = static_cast<int>(table.require_integer("context_length"));
-        sizes.width = static_cast<int>(table.require_integer("d_model"));
-        sizes.depth = static_cast<int>(table.require_integer("num_layers"));
-        sizes.heads = static_cast<int>(table.require_integer("num_heads"));
-        sizes.hidden = static_cast<int>(table.require_integer("d_ff"));
+        sizes.vocabulary = table.require_length("vocab_size");
+        sizes.context = table.require_length("context_length");
+        sizes.width = table.require_length("d_model");
+        sizes.depth = table.require_length("num_layers");
+        sizes.heads = table.require_length("num_heads");
+        sizes.hidden = table.require_length("d_ff");
         sizes.rotary_base = table.real("rope_theta", 10'000);
         sizes.norm_epsilon = table.real("norm_eps", 1e-5);
         return sizes;

@@ -24,26 +24,33 @@ struct Llama {
         .gate = "mlp.gate_proj.weight",
         .up = "mlp.up_proj.weight",
         .down = "mlp.down_proj.weight",
+        .ignored = "rotary_emb.inv_freq",
     };
 
     /// Biases, other activations and scaled rotary positions are not this model.
     static constexpr bool recognizes(const ConfigurationTable& table) {
-        return table.text("model_type", "") == "llama" && !table.boolean("attention_bias", false) &&
-               !table.boolean("mlp_bias", false) && table.text("hidden_act", "silu") == "silu" &&
-               table.text("rope_parameters.rope_type", "default") == "default" && !table.find("rope_scaling.factor");
+        if (table.text("model_type", "") != "llama") return false;
+        for (const ConfigurationEntry& entry : table) {
+            const bool is_kind = entry.key == "rope_scaling.rope_type" || entry.key == "rope_scaling.type" ||
+                                 entry.key == "rope_parameters.rope_type";
+            if (is_kind && entry.text != "default") return false;
+            if (!is_kind && entry.key.starts_with("rope_scaling.")) return false;
+        }
+        return !table.boolean("attention_bias", false) && !table.boolean("mlp_bias", false) &&
+               table.text("hidden_act", "silu") == "silu";
     }
 
-    /// Throws FileError where a number is missing.
+    /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {
         TransformerSizes sizes;
-        sizes.vocabulary = static_cast<int>(table.require_integer("vocab_size"));
-        sizes.context = static_cast<int>(table.integer("max_position_embeddings", 2048));
-        sizes.width = static_cast<int>(table.require_integer("hidden_size"));
-        sizes.depth = static_cast<int>(table.require_integer("num_hidden_layers"));
-        sizes.heads = static_cast<int>(table.require_integer("num_attention_heads"));
-        sizes.key_value_heads = static_cast<int>(table.integer("num_key_value_heads", sizes.heads));
-        sizes.head_width = static_cast<int>(table.integer("head_dim", 0));
-        sizes.hidden = static_cast<int>(table.require_integer("intermediate_size"));
+        sizes.vocabulary = table.require_length("vocab_size");
+        sizes.context = table.length("max_position_embeddings", 2048);
+        sizes.width = table.require_length("hidden_size");
+        sizes.depth = table.require_length("num_hidden_layers");
+        sizes.heads = table.require_length("num_attention_heads");
+        sizes.key_value_heads = table.length("num_key_value_heads", sizes.heads);
+        sizes.head_width = table.length("head_dim", 0);
+        sizes.hidden = table.require_length("intermediate_size");
         sizes.tied = table.boolean("tie_word_embeddings", false);
         sizes.rotary_pairs = RotaryPairs::half_split;
         sizes.rotary_base = table.real("rope_parameters.rope_theta", table.real("rope_theta", 10'000));
