@@ -179,3 +179,28 @@ TEST_CASE_TEMPLATE("the functions hold at the ends of the range", T, float, doub
     CHECK(first(rsqrt(Packet<T>(infinity))) == 0);
     CHECK(first(logistic(Packet<T>(T(0)))) == T(0.5));
 }
+
+TEST_CASE_TEMPLATE("a NaN on either side, and in any lane, comes through", T, float, double) {
+    const T nan = std::numeric_limits<T>::quiet_NaN(), infinity = std::numeric_limits<T>::infinity();
+    for (const T other : {T(-1), T(0), T(1), infinity, -infinity, nan}) {
+        CHECK(std::isnan(tenon::max(nan, other)));
+        CHECK(std::isnan(tenon::max(other, nan)));
+        CHECK(std::isnan(tenon::min(nan, other)));
+        CHECK(std::isnan(tenon::min(other, nan)));
+        CHECK(std::isnan(first(max(Packet<T>(nan), Packet<T>(other)))));
+        CHECK(std::isnan(first(max(Packet<T>(other), Packet<T>(nan)))));
+        CHECK(std::isnan(first(min(Packet<T>(nan), Packet<T>(other)))));
+        CHECK(std::isnan(first(min(Packet<T>(other), Packet<T>(nan)))));
+    }
+    for (int at = 0; at < Packet<T>::size; ++at) {
+        T lanes[Packet<T>::size] = {};
+        lanes[at] = nan;
+        CHECK(std::isnan(Packet<T>::load(lanes).max()));
+    }
+    // Of two zeros the first, for packets and numbers alike.
+    const Packet<T> zero(T(0)), negative(-T(0));
+    CHECK(std::signbit(tenon::max(-T(0), T(0))));
+    CHECK(std::signbit(first(max(negative, zero))));
+    CHECK(!std::signbit(first(max(zero, negative))));
+    CHECK(!std::signbit(first(min(zero, negative))));
+}

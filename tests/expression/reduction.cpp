@@ -1,8 +1,9 @@
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
+
+#include <doctest/doctest.h>
+
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
 #include <tenon/expression/cpu.hpp>
@@ -194,4 +195,40 @@ TEST_CASE("sums of narrow types are f64's, rounded") {
     // 1000 ones: a sum that itself were kept in 8 bits would stop at 256.
     CHECK(sum(Tensor<bf16, Shape<1000>>::filled(bf16(1.f))).item() == bf16(1000.f));
     CHECK(Tensor(sum<axis<0>>(Tensor<bf16, Shape<1000, 2>>::filled(bf16(1.f))))(1) == bf16(1000.f));
+}
+
+TEST_CASE("long sums of f32 do not stop growing") {
+    // Beside 2^30 a one is lost, but only within a block.
+    constexpr int count = 1 << 22;
+    auto x = Tensor<float, Shape<dyn>>::filled(1.f, count);
+    x(0) = 0x1p30f;
+    const auto error = [](float total, int ones) {
+        return std::abs(static_cast<double>(total) - 0x1p30 - ones);
+    };
+    CHECK(error(sum(x).item(), count) < 4096);
+    CHECK(error(mean(x).item() * count, count) < 4096);
+    Tensor rows = reshape<Shape<2, dyn>>(x, count / 2);
+    CHECK(error(Tensor(sum<axis<1>>(rows))(0), count / 2) < 4096);
+    Tensor columns = reshape<Shape<dyn, 2>>(x, count / 2);
+    CHECK(error(Tensor(sum<axis<0>>(columns))(0), count / 2) < 4096);
+    CHECK(Tensor(sum<axis<0>>(columns))(1) == static_cast<float>(count / 2));
+}
+
+TEST_CASE("a NaN anywhere comes through reductions, maxima and relu") {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    for (const int length : {1, packet - 1, packet, 3 * packet + 2, 5000})
+        for (const int at : {0, length / 2, length - 1}) {
+            auto x = numbers<double, Shape<dyn, dyn>>(1, 2, length);
+            x(1, at) = nan;
+            CHECK(std::isnan(Tensor(max<axis<1>>(x))(1)));
+            CHECK(std::isnan(Tensor(min<axis<1>>(x))(1)));
+            CHECK(std::isnan(Tensor(max<axis<0>>(x))(at)));
+            CHECK(std::isnan(Tensor(min<axis<0>>(x))(at)));
+            CHECK(std::isnan(max(x).item()));
+            CHECK(std::isnan(min(x).item()));
+            CHECK(!std::isnan(Tensor(max<axis<1>>(x))(0)));
+            CHECK(std::isnan(Tensor(relu(x))(1, at)));
+            CHECK(std::isnan(Tensor(max(x, 0.5))(1, at)));
+            CHECK(std::isnan(Tensor(min(0.5, x))(1, at)));
+        }
 }

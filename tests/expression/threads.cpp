@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <tenon/autograd/parameter.hpp>
 #include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>
@@ -60,4 +62,52 @@ TEST_CASE("reductions and their gradients have the same bits for any number of t
         [&] { return run([](auto a) { return Tensor(sum<axis<0>>(a * a)); }, x); }));
     CHECK(support::same_for_any_thread_count(
         [&] { return run([](auto a) { return Tensor(max<axis<0>>(a)); }, x); }));
+}
+
+TEST_CASE("reductions of unequal lengths in one expression: each leaf's gradient stays in its own rows") {
+    const auto z = numbers<double, Shape<dyn, dyn>>(1, 8, 4003),
+               x = numbers<double, Shape<dyn, dyn>>(2, 8, 3),
+               many = numbers<double, Shape<dyn, dyn>>(3, 2000, 95),
+               few = numbers<double, Shape<dyn, dyn>>(4, 2000, 3);
+    const auto formula = [](auto a, auto b) { return Tensor(a * mean<keep_axis<-1>>(b)); };
+    CHECK(support::same_for_any_thread_count([&] { return run(formula, z, x); }));
+    CHECK(support::same_for_any_thread_count([&] { return run(formula, many, few); }));
+}
+
+TEST_CASE("few long rows are shared out, and give what many give, whatever the number of threads") {
+    const auto formulas = [](auto x, auto row) {
+        auto centred = x - mean<keep_axis<-1>>(x);
+        Tensor y = centred * rsqrt(mean<keep_axis<-1>>(square(centred)) + 0.1) * row;
+        return Tensor(sum<axis<1>>(y * x) + max<axis<1>>(x) + min<axis<1>>(x * row));
+    };
+    const auto x = numbers<double, Shape<dyn, dyn>>(1, 3, 20'003),
+               row = numbers<double, Shape<dyn, dyn>>(2, 1, 20'003);
+    CHECK(support::same_for_any_thread_count([&] { return run(formulas, x, row); }));
+    // The same rows among enough others that each is computed in one go.
+    const auto many = numbers<double, Shape<dyn, dyn>>(1, 64, 20'003);
+    const auto softmaxes = [](auto a) {
+        auto e = exp(a - max<keep_axis<-1>>(a));
+        return Tensor(e / sum<keep_axis<-1>>(e));
+    };
+    const auto together = run(softmaxes, many), alone = run(softmaxes, x);
+    double worst = 0;
+    for (int i = 0; i < 3 * 20'003; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        worst = std::max(worst, std::abs(together[at] - alone[at]));
+        worst = std::max(worst, std::abs(together[64 * 20'003 + at] - alone[3 * 20'003 + at]));
+    }
+    CHECK(worst < 1e-14);
+}
+
+TEST_CASE("an axis that is not the last is reduced in blocks, the same for any number of threads") {
+    const auto tall = numbers<double, Shape<dyn, dyn>>(1, 5'001, 77),
+               deep = numbers<double, Shape<dyn, dyn>>(2, 77, 1'100);
+    for (const auto& x : {tall, deep}) {
+        CHECK(support::same_for_any_thread_count(
+            [&] { return run([](auto a) { return Tensor(mean<axis<0>>(a)); }, x); }));
+        CHECK(support::same_for_any_thread_count(
+            [&] { return run([](auto a) { return Tensor(min<axis<0>>(a)); }, x); }));
+        CHECK(support::same_for_any_thread_count(
+            [&] { return run([](auto a) { return Tensor(sum<axis<0>>(transpose(a))); }, x); }));
+    }
 }

@@ -1,7 +1,11 @@
+#include <array>
+#include <cmath>
+#include <concepts>
+#include <limits>
+#include <span>
+
 #include <doctest/doctest.h>
 
-#include <cmath>
-#include <limits>
 #include <tenon/autograd/gradient_check.hpp>
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
@@ -209,4 +213,69 @@ TEST_CASE("value and gradients have the same bits for any number of threads") {
         support::append(result, c.accumulated_gradient());
         return result;
     }));
+}
+
+TEST_CASE("operands that share one gradient, each in a shape of its own") {
+    // Four query heads in time 6, and the same memory as keys of two heads in time 12.
+    auto x = parameter<Shape<1, 6, 4, 2>>(1);
+    const auto both = [](auto a) {
+        auto k = reshape<Shape<1, 12, 2, 2>>(a);
+        return attention(a, k, k, {.causal = false});
+    };
+    CHECK(gradient_error(both, x) < bound);
+    CHECK(support::same_for_any_thread_count([&] {
+        const Parameter a(numbers<double, Shape<1, 6, 4, 2>>(1));
+        const auto k = reshape<Shape<1, 12, 2, 2>>(a.tensor());
+        backward(attention(a, k, k), numbers<double, Shape<48>>(2).span());
+        return support::values(a.accumulated_gradient());
+    }));
+}
+
+TEST_CASE("a batch, heads or a time of none") {
+    for (const auto& [batch, time, heads] :
+         {std::array{0, 5, 2}, {0, 1, 2}, {2, 0, 2}, {2, 5, 0}, {2, 1, 0}, {0, 0, 0}}) {
+        INFO("batch ", batch, ", time ", time, ", heads ", heads);
+        const Parameter q(numbers<double, Heads>(1, batch, time, heads, 4));
+        const Parameter k(numbers<double, Heads>(2, batch, 5, 2, 4)),
+            v(numbers<double, Heads>(3, batch, 5, 2, 3));
+        const auto y = attention(q, k, v);
+        CHECK(y.extents() == Extents(batch, time, heads, 3));
+        backward(y, std::span<const double>{});
+        for (const double gradient : k.accumulated_gradient().span()) CHECK(gradient == 0);
+        for (const double gradient : v.accumulated_gradient().span()) CHECK(gradient == 0);
+    }
+}
+
+TEST_CASE_TEMPLATE("half types compute in f32 and round once; their gradients are f32", T, bf16, f16) {
+    const double one_rounding = std::same_as<T, bf16> ? 0x1p-8 : 0x1p-11;
+    for (const int queries : {1, 3, 33}) {
+        const auto q = numbers<T, Heads>(1, 2, queries, 4, 8), k = numbers<T, Heads>(2, 2, 33, 2, 8),
+                   v = numbers<T, Heads>(3, 2, 33, 2, 5);
+        const Parameter a(q), b(k), c(v);
+        const Parameter wide_a(cast<float>(q)), wide_b(cast<float>(k)), wide_c(cast<float>(v));
+        const auto y = attention(a, b, c);
+        const auto wide = attention(wide_a, wide_b, wide_c);
+        static_assert(std::same_as<typename decltype(y)::value_type, T>);
+        CHECK(support::values(detach(y)) == support::values(cast<T>(detach(wide))));
+        const auto seed = numbers<float, Shape<dyn>>(4, static_cast<int>(y.size()));
+        backward(y, seed.span());
+        // The wide graph is gone with it.
+        backward(attention(wide_a, wide_b, wide_c), seed.span());
+        CHECK(relative_error(a.accumulated_gradient(), wide_a.accumulated_gradient()) < 4 * one_rounding);
+        CHECK(relative_error(b.accumulated_gradient(), wide_b.accumulated_gradient()) < 4 * one_rounding);
+        CHECK(relative_error(c.accumulated_gradient(), wide_c.accumulated_gradient()) < 4 * one_rounding);
+        // A view is converted where it lies.
+        CHECK(support::values(
+                  attention(slice<1>(q, 0, queries), transpose<1, 2>(contiguous(transpose<1, 2>(k))), v)) ==
+              support::values(detach(y)));
+    }
+}
+
+TEST_CASE("a NaN is not taken for a query without keys") {
+    for (const int time : {1, 3, 9}) {
+        const Operand q = numbers<double, Heads>(1, 1, time, 1, 4),
+                      k = numbers<double, Heads>(2, 1, time, 1, 4);
+        q.data()[4 * time - 1] = std::numeric_limits<double>::quiet_NaN();
+        CHECK(std::isnan(attention(q, k, k)(0, time - 1, 0, 0)));
+    }
 }

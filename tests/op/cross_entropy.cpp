@@ -1,7 +1,10 @@
+#include <cmath>
+#include <concepts>
+
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <tenon/autograd/gradient_check.hpp>
+#include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
 #include <tenon/expression/cpu.hpp>
 #include <tenon/op/cross_entropy/cpu.hpp>
@@ -142,4 +145,44 @@ TEST_CASE("value and gradients have the same bits for any number of threads") {
         support::append(result, h.accumulated_gradient());
         return result;
     }));
+}
+
+TEST_CASE("a tied head longer than a block, and than a chunk") {
+    for (const int count : {600, 2100}) {
+        const auto x = numbers<double, Shape<dyn, 2>>(1, count);
+        const auto targets = targets_below(count, count);
+        const Parameter tied(x), hidden(x), head(x);
+        backward(cross_entropy(Logits(tied.tensor(), tied.tensor()), targets));
+        backward(cross_entropy(Logits(hidden.tensor(), head.tensor()), targets));
+        Tensor sum = hidden.accumulated_gradient() + head.accumulated_gradient();
+        CHECK(relative_error(tied.accumulated_gradient(), sum) < 1e-12);
+        // Once more, on top of what is there.
+        backward(cross_entropy(Logits(tied.tensor(), tied.tensor()), targets));
+        CHECK(relative_error(tied.accumulated_gradient(), Tensor(2 * sum)) < 1e-12);
+    }
+}
+
+TEST_CASE_TEMPLATE("half types compute in f32; the loss and the gradients are f32", T, bf16, f16) {
+    const auto hidden = numbers<T, Shape<dyn, dyn>>(1, 600, 24),
+               head = numbers<T, Shape<dyn, dyn>>(2, 2100, 24);
+    const auto targets = targets_below(2100, 600);
+    const Parameter h(hidden), w(head), wide_h(cast<float>(hidden)), wide_w(cast<float>(head));
+    const auto loss = cross_entropy(Logits(h.tensor(), w.tensor()), targets);
+    static_assert(std::same_as<typename decltype(loss)::value_type, float>);
+    const float exact = cross_entropy(Logits(cast<float>(hidden), cast<float>(head)), targets).item();
+    CHECK(loss.item() == doctest::Approx(exact).epsilon(1e-6));
+    backward(loss);
+    backward(cross_entropy(Logits(wide_h.tensor(), wide_w.tensor()), targets));
+    CHECK(relative_error(h.accumulated_gradient(), wide_h.accumulated_gradient()) < 1e-6);
+    CHECK(relative_error(w.accumulated_gradient(), wide_w.accumulated_gradient()) < 1e-6);
+
+    const auto logits = numbers<T, Shape<dyn, dyn>>(3, 600, 37);
+    const auto own = targets_below(37, 600);
+    const Parameter x(logits), wide(cast<float>(logits));
+    const auto tensor_loss = cross_entropy(x, own);
+    CHECK(tensor_loss.item() ==
+          doctest::Approx(cross_entropy(cast<float>(logits), own).item()).epsilon(1e-6));
+    backward(tensor_loss);
+    backward(cross_entropy(wide, own));
+    CHECK(relative_error(x.accumulated_gradient(), wide.accumulated_gradient()) < 1e-6);
 }

@@ -65,6 +65,8 @@ TEST_CASE("views") {
     const Matrix x = Matrix::zeros(8, 768);
     CHECK(words_of([&] { reshape<Shape<8, 512>>(x); }) ==
           "reshape_changes_the_number_of_elements<Shape<8, 768>, Shape<8, 512>>");
+    CHECK(words_of([&] { split_axis<1, 3, 5>(x); }) ==
+          "reshape_changes_the_number_of_elements<Shape<8, 768>, Shape<8, 3, 5>>");
     CHECK(words_of([&] { broadcast_to<Shape<8, 512>>(Vector::zeros(768)); }) ==
           "broadcast_to_extents_differ<Shape<768>, Shape<8, 512>>");
     CHECK(words_of([&] { slice<0, 6, 9>(x); }) ==

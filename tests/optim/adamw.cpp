@@ -1,6 +1,7 @@
+#include <cmath>
+
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>
 #include <tenon/optim/cpu.hpp>
@@ -86,4 +87,64 @@ TEST_CASE("it finds the least of a bowl") {
         optimizer.step();
     }
     CHECK(model.half_square().item() < 1e-6);
+}
+
+TEST_CASE("a parameter that sits steps out is corrected by the steps it took, as PyTorch does") {
+    TwoParameters<double> model;
+    const AdamWOptions options{.rate = 0.01, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .decay = 0.1};
+    AdamW optimizer(model, options);
+    std::vector<Reference> expected;
+    for (const double value : model.numbers()) expected.push_back({value});
+    const auto first_count = static_cast<std::size_t>(model.first.size());
+    int taken = 0;
+    for (int step = 1; step <= 6; ++step) {
+        const auto gradients = model.numbers();
+        const bool has_second = step == 3 || step == 6;
+        if (has_second)
+            backward(model.half_square());
+        else
+            backward(Tensor(sum(square(model.first)) / 2));
+        taken += has_second;
+        optimizer.step();
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+            if (i < first_count)
+                expected[i].step(gradients[i], step, options, options.rate);
+            else if (has_second)
+                expected[i].step(gradients[i], taken, options, options.rate);
+            CHECK(model.numbers()[i] == doctest::Approx(expected[i].value).epsilon(1e-12));
+        }
+    }
+    CHECK(optimizer.steps() == 6);
+}
+
+TEST_CASE("PyTorch's numbers for a parameter whose gradient comes late") {
+    // torch.optim.AdamW([a, b], lr=0.1, weight_decay=0.5) with a = b = 1 in f64; a's gradients are 1, 1, 1,
+    // b's none, none, 2. Printed by PyTorch 2.
+    Parameter<double, Shape<1>> a(Tensor<double, Shape<1>>::of({1.0})),
+        b(Tensor<double, Shape<1>>::of({1.0}));
+    AdamW<double, double, Cpu> optimizer(std::vector<ParameterBase*>{&a, &b}, {.rate = 0.1, .decay = 0.5});
+    for (int step = 0; step < 3; ++step) {
+        if (step < 2)
+            backward(sum(a));
+        else
+            backward(Tensor(sum(a) + sum(b * 2.0)));
+        optimizer.step();
+    }
+    CHECK(a.value()(0) == doctest::Approx(0.5721250028525007).epsilon(1e-14));
+    CHECK(b.value()(0) == doctest::Approx(0.8500000004999999).epsilon(1e-14));
+}
+
+TEST_CASE("parameters that cannot be trained are refused, with their number") {
+    Parameter<double, Shape<2>> tracked(Tensor<double, Shape<2>>::zeros());
+    Parameter<double, Shape<2>, Cpu, Untracked> untracked(Tensor<double, Shape<2>>::zeros());
+    Parameter<float, Shape<2>> narrow(Tensor<float, Shape<2>>::zeros());
+    using Optimizer = AdamW<double, double, Cpu>;
+    const auto make = [](std::vector<ParameterBase*> parameters) { Optimizer optimizer(parameters); };
+    CHECK_NOTHROW(make({}));
+    CHECK_NOTHROW(make({&tracked}));
+    CHECK_THROWS_WITH_AS(make({&tracked, &untracked}),
+                         "AdamW: parameter 1: expected a tracked parameter, got one that only runs forward",
+                         Error);
+    CHECK_THROWS_WITH_AS(make({&narrow}), "AdamW: parameter 0: expected elements of type f64, got f32",
+                         Error);
 }

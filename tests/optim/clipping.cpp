@@ -1,6 +1,7 @@
+#include <cmath>
+
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <tenon/optim/cpu.hpp>
 
 #include "two_parameters.hpp"

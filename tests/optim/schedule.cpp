@@ -1,6 +1,9 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <tenon/optim/schedule.hpp>
 
 using tenon::CosineSchedule;
@@ -16,13 +19,39 @@ TEST_CASE("the rate rises along a line, falls along half a cosine, and stays") {
     CHECK(rate(1000) == 0.1);
 }
 
-TEST_CASE("without a warmup it begins at its maximum, and without a length it is over") {
+TEST_CASE("without a warmup it begins at its maximum; with one of a single step, at 0") {
     const CosineSchedule falling{.maximum = 2, .minimum = 1, .warmup = 0, .end = 4};
     CHECK(falling(0) == 2);
     CHECK(falling(2) == doctest::Approx(1.5));
-    const CosineSchedule none{.maximum = 2, .minimum = 1};
-    CHECK(none(0) == 1);
-    const CosineSchedule rising{.maximum = 2, .minimum = 1, .warmup = 4, .end = 4};
-    CHECK(rising(3) == 1.5);
-    CHECK(rising(4) == 1);
+    CHECK(falling(4) == 1);
+    const CosineSchedule rising{.maximum = 2, .minimum = 1, .warmup = 1, .end = 2};
+    CHECK(rising(0) == 0);
+    CHECK(rising(1) == 2);
+    CHECK(rising(2) == 1);
+}
+
+TEST_CASE("no step is far from its neighbours") {
+    for (const int warmup : {0, 1, 5, 19}) {
+        const CosineSchedule rate{.maximum = 1, .minimum = 0, .warmup = warmup, .end = 20};
+        // The line's steps are 1 / warmup; half a cosine's steepest is that of its length's pi / 2.
+        const double greatest = std::max(1.0 / std::max(1, warmup), 1.6 / (20 - warmup));
+        for (int step = 0; step < 30; ++step)
+            CHECK(std::abs(rate(step + 1) - rate(step)) <= greatest + 1e-12);
+    }
+}
+
+TEST_CASE("an end that was forgotten, or lies within the warmup, and negative steps are errors") {
+    const auto at = [](std::int64_t warmup, std::int64_t end, std::int64_t step) {
+        return CosineSchedule{.maximum = 2, .minimum = 1, .warmup = warmup, .end = end}(step);
+    };
+    CHECK_THROWS_WITH_AS(at(0, 0, 0), "cosine schedule: expected an end beyond the warmup, 0, got 0",
+                         tenon::Error);
+    CHECK_THROWS_WITH_AS(at(4, 4, 0), "cosine schedule: expected an end beyond the warmup, 4, got 4",
+                         tenon::Error);
+    CHECK_THROWS_WITH_AS(at(4, 3, 9), "cosine schedule: expected an end beyond the warmup, 4, got 3",
+                         tenon::Error);
+    CHECK_THROWS_WITH_AS(at(-1, 3, 0), "cosine schedule: expected a warmup of at least 0 steps, got -1",
+                         tenon::Error);
+    CHECK_THROWS_WITH_AS(at(1, 3, -1), "cosine schedule: expected a step of at least 0, got -1",
+                         tenon::Error);
 }

@@ -2,8 +2,11 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <tenon/files.hpp>
@@ -15,9 +18,25 @@ namespace reference {
 /// What a program returns for a folder whose architecture is not supported.
 inline constexpr int skipped = 77;
 
+/// Of all that is computed in f32, relative; what PyTorch and tenon round differently makes at most a fifth
+/// of it. Looser bounds would let a changed epsilon pass.
+inline constexpr double tolerance = 1e-5;
+
 using tenon::dyn;
 using tenon::Shape;
-using Ids = tenon::Tensor<std::int64_t, Shape<dyn, dyn>>;
+
+/// The greatest of errors; NaN, once met, stays.
+class Worst {
+public:
+    void keep(double error) {
+        if (error <= worst_ || worst_ != worst_) return;
+        worst_ = error;
+    }
+    double get() const { return worst_; }
+
+private:
+    double worst_ = 0;
+};
 
 /// Prints each figure beside its bound, and remembers whether one was missed.
 class Report {
@@ -37,49 +56,87 @@ private:
     int checks_ = 0, failures_ = 0;
 };
 
-/// The norm of the difference over the norm of the reference.
-inline double relative_error(const float* value, const float* expected, std::int64_t count) {
+inline double relative_error(double value, double expected) {
+    return value == expected ? 0 : std::abs(value - expected) / std::abs(expected);
+}
+
+/// The norm of the difference over the norm of the reference. The caller has compared the shapes.
+inline double relative_error(const float* values, const std::vector<float>& expected) {
     double difference = 0, norm = 0;
-    for (std::int64_t i = 0; i < count; ++i) {
-        const double e = expected[i], d = value[i] - e;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        const double e = expected[i], d = values[i] - e;
         difference += d * d;
         norm += e * e;
     }
-    return std::sqrt(difference / norm);
+    return difference == 0 ? 0 : std::sqrt(difference / norm);
 }
 
+using Lengths = std::vector<std::int64_t>;
+
+inline Lengths lengths_of(const tenon::Extents& extents) {
+    return {extents.size, extents.size + extents.rank};
+}
+
+inline std::string text_of(const Lengths& lengths) {
+    std::string text = "[";
+    for (const std::int64_t length : lengths) text += (text.size() > 1 ? ", " : "") + std::to_string(length);
+    return text + "]";
+}
+
+[[noreturn]] inline void fail(const tenon::Safetensors& file, std::string_view key,
+                              const std::string& problem) {
+    throw tenon::FileError(file.where() + ": " + std::string(key) + ": " + problem);
+}
+
+/// A file's tensor of exactly this type and shape.
 template <class T>
-std::vector<T> elements(const tenon::Safetensors& file, std::string_view key) {
+std::vector<T> read(const tenon::Safetensors& file, std::string_view key, const Lengths& shape) {
     const tenon::SafetensorsEntry& entry = file.at(key);
-    if (entry.type != tenon::element_type_of<T>()) throw tenon::FileError(file.where() + ": " + std::string(key) + ": unexpected type");
+    if (entry.type != tenon::element_type_of<T>())
+        fail(file, key,
+             "expected elements of type " + std::string(name_of(tenon::element_type_of<T>())) + ", got " +
+                 std::string(name_of(entry.type)));
+    if (entry.shape != shape)
+        fail(file, key, "expected shape " + text_of(shape) + ", got " + text_of(entry.shape));
     std::vector<T> values(entry.bytes.size() / sizeof(T));
     std::memcpy(values.data(), entry.bytes.data(), entry.bytes.size());
     return values;
 }
+
+/// The rows and columns of a file's table of ids.
+inline Lengths table_shape(const tenon::Safetensors& file, std::string_view key) {
+    const Lengths& shape = file.at(key).shape;
+    if (shape.size() != 2 || shape[0] < 1 || shape[1] < 2)
+        fail(file, key, "expected rows of at least 2 tokens, got shape " + text_of(shape));
+    return shape;
+}
+
+using Ids = tenon::Tensor<std::int64_t, Shape<dyn, dyn>>;
 
 /// Columns [begin, end) of a table of ids with `width` columns.
 inline Ids columns(const std::vector<std::int64_t>& ids, int width, int begin, int end) {
     const int rows = static_cast<int>(ids.size()) / width;
     Ids part = Ids::uninitialized(rows, end - begin);
     for (int row = 0; row < rows; ++row)
-        for (int column = begin; column < end; ++column) part(row, column - begin) = ids[static_cast<std::size_t>(row * width + column)];
+        for (int column = begin; column < end; ++column)
+            part(row, column - begin) = ids[static_cast<std::size_t>(row * width + column)];
     return part;
 }
 
 /// Compares what a visit of the parameters finds with a file, tensor by tensor.
 template <class Model, class ValuesOf>
-void expect_parameters(Report& report, Model& model, const tenon::Safetensors& file, const tenon::CheckpointNames& names,
-                       const std::string& what, double bound, ValuesOf values_of) {
+void expect_parameters(Report& report, Model& model, const tenon::Safetensors& file,
+                       const tenon::CheckpointNames& names, const std::string& what, ValuesOf values_of) {
     std::size_t found = 0;
     tenon::for_each_parameter(model, [&](std::string_view name, tenon::ParameterBase& parameter) {
         const std::string key = tenon::checkpoint_name(names, name);
-        const std::vector<float> expected = elements<float>(file, key);
-        if (static_cast<std::int64_t>(expected.size()) != parameter.size())
-            throw tenon::FileError(file.where() + ": " + key + ": unexpected shape");
-        report.expect(what + " " + key, relative_error(values_of(parameter), expected.data(), parameter.size()), bound);
+        const std::vector<float> expected = read<float>(file, key, lengths_of(parameter.extents));
+        report.expect(what + " " + key, relative_error(values_of(parameter), expected), tolerance);
         ++found;
     });
-    if (found != file.size()) throw tenon::FileError(file.where() + ": not every tensor belongs to the model");
+    if (found != file.size())
+        throw tenon::FileError(file.where() + ": expected " + std::to_string(found) +
+                               " tensors for this model, got " + std::to_string(file.size()));
 }
 
 inline const float* gradient_of(const tenon::ParameterBase& parameter) {
@@ -87,26 +144,57 @@ inline const float* gradient_of(const tenon::ParameterBase& parameter) {
     return static_cast<const float*>(parameter.gradient->storage.data());
 }
 
-inline std::int64_t greatest(const float* row, int count) {
-    int best = 0;
-    for (int i = 1; i < count; ++i)
-        if (row[i] > row[best]) best = i;
-    return best;
-}
-
-/// Greedy decoding after a prompt; with the cache only new tokens run, without it all run each time.
+/// Greedy decoding by whole passes, whose last row of logits is searched here.
 template <class Model>
-std::vector<std::int64_t> generate(const Model& model, const std::vector<std::int64_t>& prompt, int length, bool with_cache) {
-    std::vector<std::int64_t> tokens = prompt;
-    tenon::KeyValueCache<Model> cache(model);
-    while (static_cast<int>(tokens.size()) < length) {
-        const int all = static_cast<int>(tokens.size());
-        const tenon::Tensor logits = with_cache ? model(columns(tokens, all, cache.length(), all), cache).tensor()
-                                                : model(columns(tokens, all, 0, all)).tensor();
-        const int vocabulary = logits.extent(2);
-        tokens.push_back(greatest(logits.data() + logits.size() - vocabulary, vocabulary));
+std::vector<std::int64_t> generate_in_passes(const Model& model, std::vector<std::int64_t> tokens,
+                                             std::size_t length) {
+    while (tokens.size() < length) {
+        const int time = static_cast<int>(tokens.size());
+        const auto ids = tenon::Tensor<std::int64_t, Shape<1, dyn>>::from(tokens, time);
+        const tenon::Tensor logits = model(ids).tensor();
+        int best = 0;
+        for (int token = 1; token < logits.extent(2); ++token)
+            if (logits(0, time - 1, token) > logits(0, time - 1, best)) best = token;
+        tokens.push_back(best);
     }
     return tokens;
+}
+
+/// Greedy decoding by the library's generator, with its cache.
+template <class Model>
+std::vector<std::int64_t> generate_with_cache(const Model& model, std::vector<std::int64_t> tokens,
+                                              std::size_t length) {
+    tenon::Generator generator(model, {.temperature = 0});
+    for (const std::int64_t token : tokens) {
+        const auto narrow = static_cast<std::int32_t>(token);
+        generator.feed({&narrow, 1});
+    }
+    while (tokens.size() < length) tokens.push_back(generator.next());
+    return tokens;
+}
+
+/// Greedy generation, with and without the cache.
+template <class Model>
+void check_generation(Report& report, const Model& model, const tenon::Safetensors& file) {
+    const auto ids_of = [&](std::string_view key) {
+        const Lengths& shape = file.at(key).shape;
+        if (shape.size() != 2 || shape[0] != 1 || shape[1] < 1)
+            fail(file, key, "expected one row of tokens, got shape " + text_of(shape));
+        return read<std::int64_t>(file, key, shape);
+    };
+    const std::vector<std::int64_t> prompt = ids_of("prompt"), generated = ids_of("generated");
+    if (generated.size() <= prompt.size() || generated.size() > static_cast<std::size_t>(model.sizes.context))
+        fail(file, "generated",
+             "expected more tokens than the prompt's " + std::to_string(prompt.size()) +
+                 " and no more than the context's " + std::to_string(model.sizes.context) + ", got " +
+                 std::to_string(generated.size()));
+    const auto expect = [&](const std::string& what, const std::vector<std::int64_t>& tokens) {
+        int different = 0;
+        for (std::size_t i = 0; i < generated.size(); ++i) different += tokens[i] != generated[i];
+        report.expect(what, different, 0);
+    };
+    expect("tokens that differ, without cache", generate_in_passes(model, prompt, generated.size()));
+    expect("tokens that differ, with cache", generate_with_cache(model, prompt, generated.size()));
 }
 
 /// Logits, loss, gradients and greedy generation of a checkpoint.
@@ -117,35 +205,40 @@ void check_checkpoint(Report& report, const std::string& folder, const tenon::Ar
     tenon::load_parameters(trainable, tenon::open_checkpoint(folder), architecture.names);
     const Model model(trainable);
 
-    const std::vector<std::int64_t> ids = elements<std::int64_t>(expected, "input_ids");
-    const int time = static_cast<int>(expected.at("input_ids").shape[1]);
-    const std::vector<float> expected_logits = elements<float>(expected, "logits");
+    const Lengths shape = table_shape(expected, "input_ids");
+    const std::vector<std::int64_t> ids = read<std::int64_t>(expected, "input_ids", shape);
+    const int time = static_cast<int>(shape[1]);
     const tenon::Tensor logits = model(columns(ids, time, 0, time)).tensor();
-    report.expect("logits", relative_error(logits.data(), expected_logits.data(), logits.size()), 1e-4);
+    const Lengths logits_shape{shape[0], shape[1], architecture.sizes.vocabulary};
+    report.expect("logits", relative_error(logits.data(), read<float>(expected, "logits", logits_shape)),
+                  tolerance);
 
     const Ids inputs = columns(ids, time, 0, time - 1), targets = columns(ids, time, 1, time);
     const auto loss = tenon::cross_entropy(trainable(inputs), targets);
-    const double expected_loss = elements<float>(expected, "loss")[0];
-    report.expect("loss", std::abs(loss.item() - expected_loss) / expected_loss, 1e-4);
+    report.expect("loss", relative_error(loss.item(), read<float>(expected, "loss", {1})[0]), tolerance);
 
     if (tenon::path_exists(folder + "/grads.safetensors")) {
         tenon::backward(loss);
-        expect_parameters(report, trainable, tenon::Safetensors::open(folder + "/grads.safetensors"), architecture.names,
-                          "gradient", 1e-3, gradient_of);
+        expect_parameters(report, trainable, tenon::Safetensors::open(folder + "/grads.safetensors"),
+                          architecture.names, "gradient", gradient_of);
     }
-
-    const std::vector<std::int64_t> prompt = elements<std::int64_t>(expected, "prompt");
-    const std::vector<std::int64_t> generated = elements<std::int64_t>(expected, "generated");
-    for (bool with_cache : {false, true}) {
-        const auto tokens = generate(model, prompt, static_cast<int>(generated.size()), with_cache);
-        int different = 0;
-        for (std::size_t i = 0; i < generated.size(); ++i) different += tokens[i] != generated[i];
-        report.expect(with_cache ? "tokens that differ, with cache" : "tokens that differ, without cache", different, 0);
-    }
+    check_generation(report, model, expected);
 }
 
-/// The losses, gradient norms, learning rates and final parameters of a whole training run.
-template <class Model>
+/// Table number `step` of tables of ids, as a tensor of the shape S.
+template <class S>
+tenon::Tensor<std::int64_t, S> table_of(const std::vector<std::int64_t>& ids, const tenon::Extents& extents,
+                                        int step) {
+    auto table = tenon::Tensor<std::int64_t, S>::with_extents(extents);
+    const auto count = static_cast<std::size_t>(table.size());
+    std::memcpy(table.data(), ids.data() + static_cast<std::size_t>(step) * count,
+                count * sizeof(std::int64_t));
+    return table;
+}
+
+/// The losses, gradient norms, learning rates and final parameters of a whole training run, whose batches
+/// have the shape S.
+template <class Model, class S>
 void check_trajectory(Report& report, const std::string& folder, const tenon::Architecture& architecture,
                       const tenon::ConfigurationTable& table) {
     const tenon::Safetensors expected = tenon::Safetensors::open(folder + "/trajectory.safetensors");
@@ -161,50 +254,55 @@ void check_trajectory(Report& report, const std::string& folder, const tenon::Ar
                                          .warmup = table.require_integer("warmup"),
                                          .end = table.require_integer("cosine_end")};
 
-    const std::vector<std::int64_t> inputs = elements<std::int64_t>(expected, "inputs");
-    const std::vector<std::int64_t> targets = elements<std::int64_t>(expected, "targets");
-    const std::vector<float> losses = elements<float>(expected, "losses"), norms = elements<float>(expected, "grad_norms"),
-                             rates = elements<float>(expected, "lrs");
-    const std::vector<float> expected_logits = elements<float>(expected, "logits_step0");
-    const auto& shape = expected.at("inputs").shape;
-    const int steps = static_cast<int>(shape[0]), batch = static_cast<int>(shape[1]), time = static_cast<int>(shape[2]);
-    double loss_error = 0, norm_error = 0, rate_error = 0;
-    for (int step = 0; step < steps; ++step) {
-        auto batch_of = [&](const std::vector<std::int64_t>& all) {
-            return Ids::from(std::span(all).subspan(static_cast<std::size_t>(step) * batch * time, static_cast<std::size_t>(batch) * time), batch, time);
-        };
-        const Ids x = batch_of(inputs), y = batch_of(targets);
+    const std::int64_t steps = table.require_integer("steps"),
+                       batch_size = table.require_integer("batch_size"),
+                       time = table.require_integer("context_length");
+    const Lengths ids_shape{steps, batch_size, time};
+    const std::vector<std::int64_t> inputs = read<std::int64_t>(expected, "inputs", ids_shape),
+                                    targets = read<std::int64_t>(expected, "targets", ids_shape);
+    const std::vector<float> losses = read<float>(expected, "losses", {steps}),
+                             norms = read<float>(expected, "grad_norms", {steps}),
+                             rates = read<float>(expected, "lrs", {steps});
+    const tenon::Extents extents(static_cast<int>(batch_size), static_cast<int>(time));
+    Worst loss_error, norm_error, rate_error;
+    for (int step = 0; step < static_cast<int>(steps); ++step) {
+        const auto x = table_of<S>(inputs, extents, step), y = table_of<S>(targets, extents, step);
         if (step == 0) {
             const tenon::Tensor logits = Model(model)(x).tensor();
-            report.expect("logits of step 0", relative_error(logits.data(), expected_logits.data(), logits.size()), 1e-4);
+            const Lengths shape{batch_size, time, architecture.sizes.vocabulary};
+            report.expect("logits of step 0",
+                          relative_error(logits.data(), read<float>(expected, "logits_step0", shape)),
+                          tolerance);
         }
         const auto loss = tenon::cross_entropy(model(x), y);
         tenon::backward(loss);
         if (step == 0)
-            expect_parameters(report, model, tenon::Safetensors::open(folder + "/grads_step0.safetensors"), architecture.names,
-                              "gradient of step 0", 1e-3, gradient_of);
+            expect_parameters(report, model, tenon::Safetensors::open(folder + "/grads_step0.safetensors"),
+                              architecture.names, "gradient of step 0", gradient_of);
         const double norm = optimizer.clip(table.require_real("grad_clip"));
         optimizer.rate = schedule(step);
         optimizer.step();
         const auto i = static_cast<std::size_t>(step);
-        loss_error = std::max(loss_error, std::abs(double(loss.item()) - losses[i]) / losses[i]);
-        norm_error = std::max(norm_error, std::abs(norm - norms[i]) / norms[i]);
-        rate_error = std::max(rate_error, std::abs(optimizer.rate - rates[i]) / std::max(1e-12, double(rates[i])));
+        loss_error.keep(relative_error(loss.item(), losses[i]));
+        norm_error.keep(relative_error(norm, norms[i]));
+        rate_error.keep(relative_error(optimizer.rate, rates[i]));
     }
-    report.expect("losses of all steps", loss_error, 1e-4);
-    report.expect("gradient norms of all steps", norm_error, 1e-4);
-    report.expect("learning rates of all steps", rate_error, 1e-6);
-    expect_parameters(report, model, tenon::Safetensors::open(folder + "/final.safetensors"), architecture.names, "final", 1e-3,
-                      [](const tenon::ParameterBase& parameter) { return static_cast<const float*>(parameter.data); });
+    report.expect("losses of all steps", loss_error.get(), tolerance);
+    report.expect("gradient norms of all steps", norm_error.get(), tolerance);
+    report.expect("learning rates of all steps", rate_error.get(), 1e-7);  // they are stored in f32
+    expect_parameters(
+        report, model, tenon::Safetensors::open(folder + "/final.safetensors"), architecture.names, "final",
+        [](const tenon::ParameterBase& parameter) { return static_cast<const float*>(parameter.data); });
 }
 
-/// Checks whatever a folder holds. The result is a program's.
-template <class C>
-int check(const std::string& folder, const tenon::Architecture& architecture, const tenon::ConfigurationTable& table) try {
+/// Checks whatever a folder holds; the batches of a trajectory have the shape S. The result is a program's.
+template <class C, class S>
+int check(const std::string& folder, const tenon::Architecture& architecture,
+          const tenon::ConfigurationTable& table) try {
     using Model = tenon::Transformer<C>;
     Report report;
     if (tenon::path_exists(folder + "/trajectory.safetensors"))
-        check_trajectory<Model>(report, folder, architecture, table);
+        check_trajectory<Model, S>(report, folder, architecture, table);
     else
         check_checkpoint<Model>(report, folder, architecture);
     return report.result();

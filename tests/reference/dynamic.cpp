@@ -14,7 +14,8 @@ int main(int count, char** values) try {
         std::printf("%s: an architecture that is not supported yet\n", folder.c_str());
         return reference::skipped;
     }
-    return reference::check<tenon::DynamicTransformer>(folder, architecture, configuration.table());
+    using Batches = tenon::Shape<tenon::dyn, tenon::dyn>;
+    return reference::check<tenon::DynamicTransformer, Batches>(folder, architecture, configuration.table());
 } catch (const std::exception& error) {
     std::printf("%s\n", error.what());
     return 1;

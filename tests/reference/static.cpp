@@ -9,10 +9,22 @@ constexpr tenon::ConfigurationTable table(fixture::configuration_entries, fixtur
 constexpr tenon::Architecture architecture = tenon::find_architecture(table);
 constexpr tenon::TransformerSizes sizes = architecture.sizes;
 
+/// The batches of a training run, whose lengths its configuration has. A checkpoint's has none: the lengths
+/// of its ids are in a file that is not compiled in.
+template <std::int64_t batch_size, std::int64_t time>
+struct BatchesOf {
+    using type = tenon::Shape<static_cast<int>(batch_size), static_cast<int>(time)>;
+};
+template <std::int64_t time>
+struct BatchesOf<0, time> {
+    using type = tenon::Shape<tenon::dyn, tenon::dyn>;
+};
+using Batches = BatchesOf<table.integer("batch_size", 0), table.integer("context_length", 0)>::type;
+
 template <bool is_known>
 int run(const std::string& folder) {
     if constexpr (is_known) {
-        return reference::check<tenon::StaticTransformer<sizes>>(folder, architecture, table);
+        return reference::check<tenon::StaticTransformer<sizes>, Batches>(folder, architecture, table);
     } else {
         std::printf("%s: an architecture that is not supported yet\n", folder.c_str());
         return reference::skipped;

@@ -50,13 +50,15 @@ constexpr T rsqrt(T x) {
     return T(1) / std::sqrt(x);
 }
 
+/// The lesser; NaN where either is. Of equal ones the first, as that of zeros.
 template <std::floating_point T>
 constexpr T min(T a, T b) {
-    return b < a ? b : a;
+    return b < a || b != b ? b : a;
 }
+/// The greater; NaN where either is. Of equal ones the first, as that of zeros.
 template <std::floating_point T>
 constexpr T max(T a, T b) {
-    return a < b ? b : a;
+    return a < b || b != b ? b : a;
 }
 
 /// a * b + c, rounded once where the hardware does so at no cost.

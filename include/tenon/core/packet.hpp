@@ -1,14 +1,16 @@
 #pragma once
 
-#include <Eigen/Core>
 #include <cmath>
 #include <concepts>
 #include <cstring>
 #include <limits>
-#include <tenon/core/math.hpp>
-#include <tenon/core/transfer.hpp>
 #include <type_traits>
 #include <utility>
+
+#include <Eigen/Core>
+
+#include <tenon/core/math.hpp>
+#include <tenon/core/transfer.hpp>
 
 namespace tenon {
 
@@ -89,6 +91,7 @@ public:
         return wrap(condition ? yes.native_ : no.native_);
     }
 
+    /// NaN where either is. Of equal ones the first, as that of zeros.
     friend Packet min(Packet a, Packet b) { return smaller(a, b); }
     friend Packet max(Packet a, Packet b) { return greater(a, b); }
     friend Packet abs(Packet a) { return wrap(Eigen::internal::pabs(a.native_)); }
@@ -173,12 +176,17 @@ public:
 
     /// The sum of the lanes, always in the same order.
     T sum() const {
-        const auto add = [](Packet a, Packet b) { return a + b; };
-        return fold<size / 2>(*this, add, Lanes()).first();
+        return fold([](Packet a, Packet b) { return a + b; });
     }
 
-    /// The greatest lane.
-    T max() const { return fold<size / 2>(*this, greater, Lanes()).first(); }
+    /// The greatest lane; NaN if one is.
+    T max() const { return fold(greater); }
+
+    /// All lanes combined, always in the same order.
+    template <class Combine>
+    T fold(Combine combine) const {
+        return fold_from<size / 2>(*this, combine, Lanes()).first();
+    }
 
     /// The first lane.
     T first() const {
@@ -217,23 +225,59 @@ private:
     Bits bits() const { return __builtin_bit_cast(Bits, native_); }
     static Packet from_bits(Bits bits) { return wrap(__builtin_bit_cast(Native, bits)); }
 
+    // The instructions return their second operand where a number is NaN, or both are zero. So they see a NaN
+    // of `a` as it is; one of `b` is put back. (Masked forms where there are: g++ 12 warns falsely of
+    // others.)
     static Packet smaller(Packet a, Packet b) {
 #if defined(__AVX512F__)
-        if constexpr (narrow) return wrap(_mm512_maskz_min_ps(0xffff, a.native_, b.native_));
-        if constexpr (!narrow) return wrap(_mm512_maskz_min_pd(0xff, a.native_, b.native_));
+        if constexpr (narrow)
+            return wrap(_mm512_mask_min_ps(b.native_, not_nan(b), b.native_, a.native_));
+        else
+            return wrap(_mm512_mask_min_pd(b.native_, not_nan(b), b.native_, a.native_));
+#elif defined(__AVX__)
+        if constexpr (narrow)
+            return select(b == b, wrap(_mm256_min_ps(b.native_, a.native_)), b);
+        else
+            return select(b == b, wrap(_mm256_min_pd(b.native_, a.native_)), b);
+#elif defined(__SSE2__)
+        if constexpr (narrow)
+            return select(b == b, wrap(_mm_min_ps(b.native_, a.native_)), b);
+        else
+            return select(b == b, wrap(_mm_min_pd(b.native_, a.native_)), b);
 #else
-        return wrap(Eigen::internal::pmin(a.native_, b.native_));
+        return select(b < a, b, select(b == b, a, b));
 #endif
     }
 
     static Packet greater(Packet a, Packet b) {
 #if defined(__AVX512F__)
-        if constexpr (narrow) return wrap(_mm512_maskz_max_ps(0xffff, a.native_, b.native_));
-        if constexpr (!narrow) return wrap(_mm512_maskz_max_pd(0xff, a.native_, b.native_));
+        if constexpr (narrow)
+            return wrap(_mm512_mask_max_ps(b.native_, not_nan(b), b.native_, a.native_));
+        else
+            return wrap(_mm512_mask_max_pd(b.native_, not_nan(b), b.native_, a.native_));
+#elif defined(__AVX__)
+        if constexpr (narrow)
+            return select(b == b, wrap(_mm256_max_ps(b.native_, a.native_)), b);
+        else
+            return select(b == b, wrap(_mm256_max_pd(b.native_, a.native_)), b);
+#elif defined(__SSE2__)
+        if constexpr (narrow)
+            return select(b == b, wrap(_mm_max_ps(b.native_, a.native_)), b);
+        else
+            return select(b == b, wrap(_mm_max_pd(b.native_, a.native_)), b);
 #else
-        return wrap(Eigen::internal::pmax(a.native_, b.native_));
+        return select(a < b, b, select(b == b, a, b));
 #endif
     }
+
+#if defined(__AVX512F__)
+    static auto not_nan(Packet a) {
+        if constexpr (narrow)
+            return _mm512_cmp_ps_mask(a.native_, a.native_, _CMP_ORD_Q);
+        else
+            return _mm512_cmp_pd_mask(a.native_, a.native_, _CMP_ORD_Q);
+    }
+#endif
 
     struct Reduced {
         Packet expm1;  // exp(r) - 1 for x = n log 2 + r, n whole
@@ -269,12 +313,12 @@ private:
     /// Combines the lanes that lie `distance` apart, then half of that, and so on: each ends up with the
     /// whole.
     template <int distance, class Combine, int... lane>
-    static Packet fold(Packet x, Combine combine, std::integer_sequence<int, lane...> lanes) {
+    static Packet fold_from(Packet x, Combine combine, std::integer_sequence<int, lane...> lanes) {
         if constexpr (distance == 0)
             return x;
         else {
             const Native moved = __builtin_shufflevector(x.native_, x.native_, (lane ^ distance)...);
-            return fold<distance / 2>(combine(x, wrap(moved)), combine, lanes);
+            return fold_from<distance / 2>(combine(x, wrap(moved)), combine, lanes);
         }
     }
 

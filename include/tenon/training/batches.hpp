@@ -16,8 +16,25 @@ struct Batch {
     Tensor<Token, S> inputs, targets;
 };
 
+namespace detail {
+
+inline void require_lengths(int batch_size, int time) {
+    if (batch_size <= 0 || time <= 0)
+        throw ShapeError("batches: expected a positive batch size and time, got " +
+                         std::to_string(batch_size) + " and " + std::to_string(time));
+}
+
+inline void require_tokens(std::size_t count, std::int64_t needed) {
+    if (count < static_cast<std::size_t>(needed))
+        throw ShapeError("batches: expected at least " + std::to_string(needed) + " tokens, got " +
+                         std::to_string(count));
+}
+
+}  // namespace detail
+
 /// Batches of passages that begin anywhere in a sequence of tokens, each place as likely as the next (CS336's
-/// `get_batch`). Batch number `step` is a function of the seed and the step alone, so a run can be taken up anywhere.
+/// `get_batch`). Batch number `step` is a function of the seed and the step alone, so a run can be taken up
+/// anywhere.
 ///
 ///     RandomBatches<32, 256, std::uint16_t> batches(file.tokens(), seed(42));
 ///     auto [inputs, targets] = batches(step);      // [32, 256] each
@@ -26,23 +43,28 @@ class RandomBatches {
 public:
     using S = Shape<BatchSize, Time>;
 
-    /// The tokens must outlive the batches. The lengths are needed where the types leave them open. Throws ShapeError
-    /// where there are fewer tokens than a passage and its last target.
-    explicit RandomBatches(std::span<const Token> tokens, Seed seed, int batch_size = bound_of(extent_code(BatchSize)),
+    /// The tokens must outlive the batches. The lengths are needed where the types leave them open. Throws
+    /// ShapeError where one is missing, not positive or not the type's, or where there are fewer tokens than
+    /// a passage and its last target.
+    explicit RandomBatches(std::span<const Token> tokens, Seed seed,
+                           int batch_size = bound_of(extent_code(BatchSize)),
                            int time = bound_of(extent_code(Time)))
         : tokens_(tokens), random_(seed), extents_(batch_size, time) {
-        if (tokens.size() < static_cast<std::size_t>(time) + 1)
-            throw ShapeError("batches: expected at least " + std::to_string(time + 1) + " tokens, got " +
-                             std::to_string(tokens.size()));
+        detail::require_lengths(batch_size, time);
+        if (!may_convert(extents_, S::codes)) throw_mismatch<mismatch::assignment>(extents_, S::codes);
+        detail::require_tokens(tokens.size(), std::int64_t{time} + 1);
     }
 
-    /// Batch number `step`.
+    /// Batch number `step`. Throws Error where that is negative.
     Batch<Token, S> operator()(std::int64_t step) const {
-        Batch<Token, S> batch{Tensor<Token, S>::with_extents(extents_), Tensor<Token, S>::with_extents(extents_)};
+        if (step < 0) throw Error("batches: expected a step of at least 0, got " + std::to_string(step));
+        Batch<Token, S> batch{Tensor<Token, S>::with_extents(extents_),
+                              Tensor<Token, S>::with_extents(extents_)};
         const int size = extents_[0], time = extents_[1];
         const std::uint64_t places = tokens_.size() - static_cast<std::size_t>(time);
         for (int i = 0; i < size; ++i) {
-            const std::uint64_t index = static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(size) + static_cast<std::uint64_t>(i);
+            const std::uint64_t index = static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(size) +
+                                        static_cast<std::uint64_t>(i);
             const Token* from = tokens_.data() + random_.below(places, index);
             std::copy_n(from, time, batch.inputs.data() + std::int64_t{i} * time);
             std::copy_n(from + 1, time, batch.targets.data() + std::int64_t{i} * time);
@@ -56,29 +78,37 @@ private:
     Extents extents_;
 };
 
-/// Consecutive passages of a sequence of tokens, for evaluation: each token but the first is a target once. The last
-/// batches are shorter.
+/// Consecutive passages of a sequence of tokens, for evaluation: each token but the first is a target once.
+/// The last batches are shorter.
 template <class Token>
 class ConsecutiveBatches {
 public:
     using S = Shape<dyn, dyn>;
 
+    /// The tokens must outlive the batches. Throws ShapeError where a length is not positive, or where there
+    /// are fewer tokens than 2.
     ConsecutiveBatches(std::span<const Token> tokens, int batch_size, int time)
         : tokens_(tokens), batch_size_(batch_size), time_(time) {
-        if (tokens.size() < 2)
-            throw ShapeError("batches: expected at least 2 tokens, got " + std::to_string(tokens.size()));
+        detail::require_lengths(batch_size, time);
+        detail::require_tokens(tokens.size(), 2);
     }
 
+    /// Number of batches.
     std::int64_t size() const {
         const std::int64_t whole = targets() / time_, rest = targets() % time_;
         return (whole + batch_size_ - 1) / batch_size_ + (rest > 0 ? 1 : 0);
     }
 
+    /// Batch number `number`. Throws Error where there is no such batch.
     Batch<Token, S> operator()(std::int64_t number) const {
+        if (number < 0 || number >= size())
+            throw Error("batches: expected a number of at least 0 and below " + std::to_string(size()) +
+                        ", got " + std::to_string(number));
         const std::int64_t whole = targets() / time_;
         const std::int64_t first = number * batch_size_;
         if (first >= whole) return passages(whole * time_, 1, static_cast<int>(targets() % time_));
-        return passages(first * time_, static_cast<int>(std::min<std::int64_t>(batch_size_, whole - first)), time_);
+        return passages(first * time_, static_cast<int>(std::min<std::int64_t>(batch_size_, whole - first)),
+                        time_);
     }
 
 private:
@@ -87,7 +117,8 @@ private:
     Batch<Token, S> passages(std::int64_t begin, int count, int time) const {
         const std::size_t length = static_cast<std::size_t>(count) * static_cast<std::size_t>(time);
         return {Tensor<Token, S>::from(tokens_.subspan(static_cast<std::size_t>(begin), length), count, time),
-                Tensor<Token, S>::from(tokens_.subspan(static_cast<std::size_t>(begin) + 1, length), count, time)};
+                Tensor<Token, S>::from(tokens_.subspan(static_cast<std::size_t>(begin) + 1, length), count,
+                                       time)};
     }
 
     std::span<const Token> tokens_;

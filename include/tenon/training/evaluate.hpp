@@ -7,21 +7,23 @@
 
 namespace tenon {
 
-/// The total cross-entropy, in nats, of all tokens but the first under a model, passage by passage: what a token
-/// follows is what stands before it in its passage.
+/// The total cross-entropy, in nats, of all tokens but the first under a model, passage by passage: what a
+/// token follows is what stands before it in its passage.
 template <class Model, class Token>
 double total_cross_entropy(const Model& model, std::span<const Token> tokens, int batch_size, int time) {
     const ConsecutiveBatches<Token> batches(tokens, batch_size, time);
     double total = 0;
     for (std::int64_t number = 0; number < batches.size(); ++number) {
         const auto [inputs, targets] = batches(number);
-        total += static_cast<double>(cross_entropy(model(inputs), targets).item()) * static_cast<double>(targets.size());
+        total += static_cast<double>(cross_entropy(model(inputs), targets).item()) *
+                 static_cast<double>(targets.size());
     }
     return total;
 }
 
-/// Bits for each byte of the text that the tokens stand for.
+/// Bits for each byte of the text that the tokens stand for. Throws Error where it has none.
 inline double bits_per_byte(double nats, std::int64_t bytes) {
+    if (bytes <= 0) throw Error("bits per byte: expected at least one byte, got " + std::to_string(bytes));
     return nats / std::log(2.0) / static_cast<double>(bytes);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <tenon/op/attention/options.hpp>
+#include <tenon/op/distinct_contributions.hpp>
 #include <tenon/op/operation.hpp>
 #include <tenon/op/view/view.hpp>
 
@@ -62,13 +63,15 @@ struct AttentionNode : Node {
 
     void backward() {
         using C = ComputeOf<T>;
-        auto contribution = [](Saved<T>& saved) {
-            return saved.slot ? contribute<C, Device>(*saved.slot) : Contribution<C>{};
-        };
+        DistinctContributions<C, Device, 3> contributions;
+        const Contribution<C> to_queries = contributions.to(queries.slot),
+                              to_keys = contributions.to(keys.slot),
+                              to_values = contributions.to(values.slot);
         Kernel<Attention, Device>::backward(
             queries.view, keys.view, values.view, options, documents, static_cast<const T*>(result.data()),
             static_cast<const C*>(log_sum_exp.data()), static_cast<const C*>(this->output.storage.data()),
-            contribution(queries), contribution(keys), contribution(values));
+            to_queries, to_keys, to_values);
+        contributions.finish();
     }
 };
 

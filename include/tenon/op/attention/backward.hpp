@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+
 #include <tenon/core/packet.hpp>
 #include <tenon/core/workspace.hpp>
 #include <tenon/op/attention/forward.hpp>

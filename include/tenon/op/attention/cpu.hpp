@@ -1,11 +1,16 @@
 #pragma once
 
+#include <concepts>
+
 #include <tenon/core/workspace.hpp>
 #include <tenon/op/attention/attention.hpp>
 #include <tenon/op/attention/tiled.hpp>
+#include <tenon/op/computed.hpp>
 
 namespace tenon {
 
+/// The tiles compute in one type: operands of half types are converted to it first, and the result is rounded
+/// once, at the end.
 template <>
 struct Kernel<Attention, Cpu> {
     /// y is packed and overwritten, and so is log_sum_exp if it is not null.
@@ -13,9 +18,18 @@ struct Kernel<Attention, Cpu> {
     static void forward(const ArrayView<T>& q, const ArrayView<T>& k, const ArrayView<T>& v,
                         const AttentionOptions& options, const int* documents, T* y, C* log_sum_exp) {
         const kernel::AttentionShape shape = shape_of(q, k, v);
-        kernel::attention_forward<T>(
-            shape, options, operand<const T>(q), operand<const T>(k), operand<const T>(v), documents,
-            packed(y, shape.query_length, shape.heads, shape.value_width), log_sum_exp);
+        const std::int64_t count = shape.batch * shape.query_length * shape.heads * shape.value_width;
+        Workspace scratch;
+        C* out;
+        if constexpr (std::same_as<T, C>)
+            out = y;
+        else
+            out = scratch.take<C>(static_cast<std::size_t>(count));
+        kernel::attention_forward<C>(
+            shape, options, operand(kernel::computed<C>(q, scratch)),
+            operand(kernel::computed<C>(k, scratch)), operand(kernel::computed<C>(v, scratch)), documents,
+            packed(out, shape.query_length, shape.heads, shape.value_width), log_sum_exp);
+        if constexpr (!std::same_as<T, C>) kernel::convert_all<C>(out, count, y);
     }
 
     /// Gradients are packed in the shapes of q, k and v. All three are computed; those not wanted (null) go
@@ -26,19 +40,22 @@ struct Kernel<Attention, Cpu> {
                          const C* log_sum_exp, const C* upstream, Contribution<C> to_q, Contribution<C> to_k,
                          Contribution<C> to_v) {
         const kernel::AttentionShape shape = shape_of(q, k, v);
-        Workspace workspace;
+        const std::int64_t count = shape.batch * shape.query_length * shape.heads * shape.value_width;
+        Workspace scratch;
         auto gradient = [&](const ArrayView<T>& x, Contribution<C> to) {
-            C* data = to.data ? to.data : workspace.take<C>(static_cast<std::size_t>(x.extents.count()));
+            C* data = to.data ? to.data : scratch.take<C>(static_cast<std::size_t>(x.extents.count()));
             return kernel::AttentionGradient<C>{packed(data, x.extents[1], x.extents[2], x.extents[3]),
                                                 to.data && to.accumulate};
         };
         const kernel::AttentionGradient<C> gradient_q = gradient(q, to_q), gradient_k = gradient(k, to_k),
                                            gradient_v = gradient(v, to_v);
-        kernel::attention_backward<T>(
-            shape, options, operand<const T>(q), operand<const T>(k), operand<const T>(v), documents,
-            packed(y, shape.query_length, shape.heads, shape.value_width), log_sum_exp,
-            packed(upstream, shape.query_length, shape.heads, shape.value_width), gradient_q, gradient_k,
-            gradient_v);
+        kernel::attention_backward<C>(
+            shape, options, operand(kernel::computed<C>(q, scratch)),
+            operand(kernel::computed<C>(k, scratch)), operand(kernel::computed<C>(v, scratch)), documents,
+            packed(kernel::computed<C>(y, count, scratch), shape.query_length, shape.heads,
+                   shape.value_width),
+            log_sum_exp, packed(upstream, shape.query_length, shape.heads, shape.value_width), gradient_q,
+            gradient_k, gradient_v);
     }
 
 private:
@@ -48,8 +65,8 @@ private:
         return {q.extents[0], q.extents[2], k.extents[2], q.extents[1],
                 k.extents[1], q.extents[3], v.extents[3]};
     }
-    template <class P, class T>
-    static kernel::AttentionOperand<P> operand(const ArrayView<T>& x) {
+    template <class C>
+    static kernel::AttentionOperand<const C> operand(const ArrayView<C>& x) {
         return {x.data, x.strides[0], x.strides[1], x.strides[2]};
     }
     template <class P>

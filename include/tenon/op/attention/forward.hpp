@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+
 #include <tenon/core/packet.hpp>
 #include <tenon/core/workspace.hpp>
 #include <tenon/op/attention/shape.hpp>
 #include <tenon/op/matmul/few_rows.hpp>
 #include <tenon/op/matmul/packed.hpp>
+#include <tenon/op/softmax/row_cpu.hpp>
 
 namespace tenon::detail {
 
@@ -29,7 +31,7 @@ struct AttentionForward {
                            T total) const {
         if (log_sum_exp == nullptr) return;
         log_sum_exp[(batch * shape.heads + head) * shape.query_length + query] =
-            total > T(0) ? maximum + std::log(total) : -std::numeric_limits<T>::infinity();
+            total == T(0) ? -std::numeric_limits<T>::infinity() : maximum + std::log(total);
     }
 };
 
@@ -176,9 +178,9 @@ void attention_tile(const AttentionForward<T>& call, std::int64_t batch, std::in
     for (std::int64_t i = 0; i < count; ++i) {
         T* out = call.out.at(batch, query + i, head);
         const T total = softmax.total[i];
-        const T factor = total > T(0) ? T(1) / total : T(0);
+        // Without keys zeros; the total of a NaN is none.
         for (std::int64_t j = 0; j < value_width; ++j)
-            out[j] = total > T(0) ? sums[i * value_width + j] * factor : T(0);
+            out[j] = total == T(0) ? T(0) : sums[i * value_width + j] * (T(1) / total);
         call.write_log_sum_exp(batch, head, query + i, softmax.maximum[i], total);
     }
 }
@@ -235,29 +237,16 @@ void attention_few(const AttentionForward<T>& call, std::int64_t batch, std::int
     for (std::int64_t i = 0; i < count; ++i) {
         T* row = scores + i * keys;
         const T soft_cap = T(call.options.soft_cap);
-        const auto each = [&](auto&& body) {
-            for (std::int64_t k = 0; k < keys; k += P::size) {
-                const int lanes = static_cast<int>(std::min<std::int64_t>(P::size, keys - k));
-                body(row + k, lanes);
-            }
-        };
-        if (soft_cap > T(0)) {
-            each([&](T* at, int lanes) {
-                (P(soft_cap) * tanh(P::load_partial(at, lanes) * P(T(1) / soft_cap)))
-                    .store_partial(at, lanes);
-            });
+        for (std::int64_t k = 0; k < keys && soft_cap > T(0); k += P::size) {
+            const int lanes = static_cast<int>(std::min<std::int64_t>(P::size, keys - k));
+            const P score = P::load_partial(row + k, lanes);
+            (P(soft_cap) * tanh(score * P(T(1) / soft_cap))).store_partial(row + k, lanes);
         }
         const KeyRange seen = ranges[i].within(any.begin, keys);
         std::fill(row, row + seen.begin, -infinity);
         std::fill(row + seen.end, row + keys, -infinity);
-        maxima[i] = keys == 0 ? -infinity : *std::max_element(row, row + keys);
-        const P shift(maxima[i] == -infinity ? T(0) : maxima[i]);
-        T total(0);
-        each([&](T* at, int lanes) {
-            exp(P::load_partial(at, lanes) - shift).store_partial(at, lanes);
-            for (int lane = 0; lane < lanes; ++lane) total += at[lane];
-        });
-        totals[i] = total;
+        maxima[i] = kernel::row_maximum(row, keys);
+        totals[i] = kernel::row_exponentials<true>(row, keys, maxima[i] == -infinity ? T(0) : maxima[i], row);
     }
     std::fill(sums, sums + count * width, T(0));
     few_rows_sum_range<T>(count, width, keys, {scores, keys, 1},
@@ -268,7 +257,7 @@ void attention_few(const AttentionForward<T>& call, std::int64_t batch, std::int
                            own_query = along_heads ? query : query + i;
         T* out = call.out.at(batch, own_query, own_head);
         for (std::int64_t j = 0; j < width; ++j)
-            out[j] = totals[i] > T(0) ? sums[i * width + j] / totals[i] : T(0);
+            out[j] = totals[i] == T(0) ? T(0) : sums[i * width + j] / totals[i];
         call.write_log_sum_exp(batch, own_head, own_query, maxima[i], totals[i]);
     }
 }

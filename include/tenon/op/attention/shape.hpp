@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+
 #include <tenon/op/attention/options.hpp>
 
 namespace tenon::kernel {

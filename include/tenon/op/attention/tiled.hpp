@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+
 #include <tenon/core/parallel.hpp>
 #include <tenon/op/attention/backward.hpp>
 #include <tenon/op/attention/forward.hpp>
@@ -21,6 +22,7 @@ void attention_forward(const AttentionShape& shape, const AttentionOptions& opti
                        AttentionOperand<const T> queries, AttentionOperand<const T> keys,
                        AttentionOperand<const T> values, const int* document_start, AttentionOperand<T> out,
                        T* log_sum_exp) {
+    if (shape.batch == 0 || shape.heads == 0 || shape.query_length == 0) return;
     const detail::AttentionForward<T> call{shape,  options,        queries, keys,
                                            values, document_start, out,     log_sum_exp};
     const std::int64_t group = shape.group();

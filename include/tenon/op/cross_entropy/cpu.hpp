@@ -2,61 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <limits>
 #include <string>
 
-#include <tenon/core/packet.hpp>
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/workspace.hpp>
+#include <tenon/op/computed.hpp>
 #include <tenon/op/cross_entropy/cross_entropy.hpp>
 #include <tenon/op/matmul/product.hpp>
+#include <tenon/op/softmax/row_cpu.hpp>
 
 namespace tenon {
-namespace kernel {
-
-template <class C>
-C row_maximum(const C* row, std::int64_t count) {
-    using V = Packet<C>;
-    C greatest = -std::numeric_limits<C>::infinity();
-    std::int64_t at = 0;
-    if (count >= V::size) {
-        V packet = V::load(row);
-        for (at = V::size; at + V::size <= count; at += V::size) packet = max(packet, V::load(row + at));
-        greatest = packet.max();
-    }
-    for (; at < count; ++at) greatest = std::max(greatest, row[at]);
-    return greatest;
-}
-
-/// The sum of exp(row[i] - shift).
-template <class C>
-C row_sum_of_exponentials(const C* row, std::int64_t count, C shift) {
-    using V = Packet<C>;
-    V sum(C(0));
-    std::int64_t at = 0;
-    for (; at + V::size <= count; at += V::size) sum += exp(V::load(row + at) - V(shift));
-    C total = sum.sum();
-    if (at < count) {
-        C lanes[V::size];
-        exp(V::load_partial(row + at, static_cast<int>(count - at)) - V(shift)).store(lanes);
-        for (std::int64_t i = 0; i < count - at; ++i) total += lanes[i];
-    }
-    return total;
-}
-
-/// out[i] = scale exp(row[i] - shift), or that added to out.
-template <class C>
-void scaled_exponentials(const C* row, std::int64_t count, C shift, C scale, C* out, bool accumulate) {
-    using V = Packet<C>;
-    for (std::int64_t at = 0; at < count; at += V::size) {
-        const int lanes = static_cast<int>(std::min<std::int64_t>(V::size, count - at));
-        V value = V(scale) * exp(V::load_partial(row + at, lanes) - V(shift));
-        if (accumulate) value += V::load_partial(out + at, lanes);
-        value.store_partial(out + at, lanes);
-    }
-}
-
-}  // namespace kernel
 
 template <>
 struct Kernel<CrossEntropy, Cpu> {
@@ -67,15 +24,18 @@ struct Kernel<CrossEntropy, Cpu> {
         const std::int64_t count = logits.extents.count(0, logits.extents.rank - 1);
         require_targets(targets, count, vocabulary);
         parallel_for(count, 1 + 16384 / vocabulary, [&](std::int64_t first, std::int64_t last) {
+            Workspace scratch;
+            C* buffer = std::same_as<T, C> ? nullptr : scratch.take<C>(static_cast<std::size_t>(vocabulary));
             for (std::int64_t i = first; i < last; ++i) {
-                const T* row = logits.data + i * vocabulary;
+                const C* row = kernel::computed<C>(logits.data + i * vocabulary, vocabulary, buffer);
                 const C greatest = kernel::row_maximum(row, vocabulary);
-                log_sum_exp[i] = greatest + std::log(kernel::row_sum_of_exponentials(row, vocabulary, greatest));
+                log_sum_exp[i] = greatest + std::log(sum_of_exponentials(row, vocabulary, greatest));
             }
         });
         double total = 0;
         for (std::int64_t i = 0; i < count; ++i)
-            total += static_cast<double>(log_sum_exp[i]) - static_cast<double>(logits.data[i * vocabulary + targets[i]]);
+            total += static_cast<double>(log_sum_exp[i]) -
+                     load_as<double>(logits.data + i * vocabulary + targets[i]);
         *loss = static_cast<C>(total / static_cast<double>(count));
     }
 
@@ -86,19 +46,22 @@ struct Kernel<CrossEntropy, Cpu> {
         const std::int64_t count = logits.extents.count(0, logits.extents.rank - 1);
         const C scale = upstream / static_cast<C>(count);
         parallel_for(count, 1 + 16384 / vocabulary, [&](std::int64_t first, std::int64_t last) {
+            Workspace scratch;
+            C* buffer = std::same_as<T, C> ? nullptr : scratch.take<C>(static_cast<std::size_t>(vocabulary));
             for (std::int64_t i = first; i < last; ++i) {
                 C* to = gradient.data + i * vocabulary;
-                kernel::scaled_exponentials(logits.data + i * vocabulary, vocabulary, log_sum_exp[i], scale, to,
-                                            gradient.accumulate);
+                const C* row = kernel::computed<C>(logits.data + i * vocabulary, vocabulary, buffer);
+                kernel::scaled_exponentials(row, vocabulary, log_sum_exp[i], scale, to, gradient.accumulate);
                 to[targets[i]] -= scale;
             }
         });
     }
 
-    /// From hidden states [..., width] and head [vocabulary, width]: blocks of positions by chunks of the vocabulary,
-    /// each chunk's logits in cache, the log sum exp carried from chunk to chunk.
+    /// From hidden states [..., width] and head [vocabulary, width]: blocks of positions by chunks of the
+    /// vocabulary, each chunk's logits in cache, the log sum exp carried from chunk to chunk.
     template <class T, class Id, class C>
-    static void forward(const ArrayView<T>& hidden, const ArrayView<T>& head, const Id* targets, C* log_sum_exp, C* loss) {
+    static void forward(const ArrayView<T>& hidden, const ArrayView<T>& head, const Id* targets,
+                        C* log_sum_exp, C* loss) {
         const Sizes sizes(hidden.extents, head.extents);
         require_targets(targets, sizes.count, sizes.vocabulary);
         Workspace workspace;
@@ -109,16 +72,23 @@ struct Kernel<CrossEntropy, Cpu> {
         double total = 0;
         for (std::int64_t begin = 0; begin < sizes.count; begin += sizes.block) {
             const std::int64_t rows = std::min(sizes.block, sizes.count - begin);
+            Workspace block_scratch;
+            const C* states =
+                kernel::computed<C>(hidden.data + begin * sizes.width, rows * sizes.width, block_scratch);
             std::fill_n(greatest, rows, -std::numeric_limits<C>::infinity());
             std::fill_n(sum, rows, C(0));
             for (std::int64_t first = 0; first < sizes.vocabulary; first += sizes.chunk) {
                 const std::int64_t columns = std::min(sizes.chunk, sizes.vocabulary - first);
-                chunk_of_logits(sizes, hidden.data + begin * sizes.width, rows, head.data + first * sizes.width, columns, logits);
+                Workspace scratch;
+                const C* weights =
+                    kernel::computed<C>(head.data + first * sizes.width, columns * sizes.width, scratch);
+                chunk_of_logits(sizes, states, rows, weights, columns, logits);
                 parallel_for(rows, 1 + 16384 / columns, [&](std::int64_t from, std::int64_t to) {
                     for (std::int64_t i = from; i < to; ++i) {
                         const C* row = logits + i * columns;
-                        const C now = std::max(greatest[i], kernel::row_maximum(row, columns));
-                        sum[i] = sum[i] * std::exp(greatest[i] - now) + kernel::row_sum_of_exponentials(row, columns, now);
+                        const C now = max(greatest[i], kernel::row_maximum(row, columns));
+                        sum[i] =
+                            sum[i] * std::exp(greatest[i] - now) + sum_of_exponentials(row, columns, now);
                         greatest[i] = now;
                         const std::int64_t index = static_cast<std::int64_t>(targets[begin + i]) - first;
                         if (index >= 0 && index < columns) target[i] = row[index];
@@ -135,18 +105,23 @@ struct Kernel<CrossEntropy, Cpu> {
 
     /// Computes the chunks again; each gives its part to both gradients (null data: not wanted).
     template <class T, class Id, class C>
-    static void backward(const ArrayView<T>& hidden, const ArrayView<T>& head, const Id* targets, const C* log_sum_exp,
-                         C upstream, Contribution<C> to_hidden, Contribution<C> to_head) {
+    static void backward(const ArrayView<T>& hidden, const ArrayView<T>& head, const Id* targets,
+                         const C* log_sum_exp, C upstream, Contribution<C> to_hidden,
+                         Contribution<C> to_head) {
         const Sizes sizes(hidden.extents, head.extents);
         const C scale = upstream / static_cast<C>(sizes.count);
         Workspace workspace;
         C* logits = workspace.take<C>(sizes.block * sizes.chunk);
         for (std::int64_t begin = 0; begin < sizes.count; begin += sizes.block) {
             const std::int64_t rows = std::min(sizes.block, sizes.count - begin);
-            const T* states = hidden.data + begin * sizes.width;
+            Workspace block_scratch;
+            const C* states =
+                kernel::computed<C>(hidden.data + begin * sizes.width, rows * sizes.width, block_scratch);
             for (std::int64_t first = 0; first < sizes.vocabulary; first += sizes.chunk) {
                 const std::int64_t columns = std::min(sizes.chunk, sizes.vocabulary - first);
-                const T* weights = head.data + first * sizes.width;
+                Workspace scratch;
+                const C* weights =
+                    kernel::computed<C>(head.data + first * sizes.width, columns * sizes.width, scratch);
                 chunk_of_logits(sizes, states, rows, weights, columns, logits);
                 parallel_for(rows, 1 + 16384 / columns, [&](std::int64_t from, std::int64_t to) {
                     for (std::int64_t i = from; i < to; ++i) {
@@ -157,11 +132,13 @@ struct Kernel<CrossEntropy, Cpu> {
                     }
                 });
                 if (to_hidden.data)
-                    kernel::matrix_product<C>(rows, sizes.width, columns, {logits, columns, 1}, {weights, sizes.width, 1},
+                    kernel::matrix_product<C>(rows, sizes.width, columns, {logits, columns, 1},
+                                              {weights, sizes.width, 1},
                                               {to_hidden.data + begin * sizes.width, sizes.width, 1},
                                               to_hidden.accumulate || first > 0);
                 if (to_head.data)
-                    kernel::matrix_product<C>(columns, sizes.width, rows, {logits, 1, columns}, {states, sizes.width, 1},
+                    kernel::matrix_product<C>(columns, sizes.width, rows, {logits, 1, columns},
+                                              {states, sizes.width, 1},
                                               {to_head.data + first * sizes.width, sizes.width, 1},
                                               to_head.accumulate || begin > 0);
             }
@@ -180,11 +157,16 @@ private:
               chunk(std::min<std::int64_t>(vocabulary, 2048)) {}
     };
 
-    template <class T, class C>
-    static void chunk_of_logits(const Sizes& sizes, const T* states, std::int64_t rows, const T* weights,
+    template <class C>
+    static C sum_of_exponentials(const C* row, std::int64_t count, C shift) {
+        return kernel::row_exponentials<false>(row, count, shift, static_cast<C*>(nullptr));
+    }
+
+    template <class C>
+    static void chunk_of_logits(const Sizes& sizes, const C* states, std::int64_t rows, const C* weights,
                                 std::int64_t columns, C* logits) {
-        kernel::matrix_product<C>(rows, columns, sizes.width, {states, sizes.width, 1}, {weights, 1, sizes.width},
-                                  {logits, columns, 1}, false);
+        kernel::matrix_product<C>(rows, columns, sizes.width, {states, sizes.width, 1},
+                                  {weights, 1, sizes.width}, {logits, columns, 1}, false);
     }
 
     template <class Id>

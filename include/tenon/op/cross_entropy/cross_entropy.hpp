@@ -1,6 +1,7 @@
 #pragma once
 
 #include <tenon/op/cross_entropy/logits.hpp>
+#include <tenon/op/distinct_contributions.hpp>
 #include <tenon/op/operation.hpp>
 
 namespace tenon {
@@ -34,9 +35,9 @@ struct CrossEntropyNode : Node {
     void backward() {
         using C = ComputeOf<T>;
         if (!logits.slot) return;
-        Kernel<CrossEntropy, Device>::backward(logits.view, targets, static_cast<const C*>(log_sum_exp.data()),
-                                               *static_cast<const C*>(output.storage.data()),
-                                               contribute<C, Device>(*logits.slot));
+        Kernel<CrossEntropy, Device>::backward(
+            logits.view, targets, static_cast<const C*>(log_sum_exp.data()),
+            *static_cast<const C*>(output.storage.data()), contribute<C, Device>(*logits.slot));
     }
 };
 
@@ -50,19 +51,21 @@ struct LogitsCrossEntropyNode : Node {
 
     void backward() {
         using C = ComputeOf<T>;
-        Contribution<C> to_hidden, to_head;
-        if (hidden.slot) to_hidden = contribute<C, Device>(*hidden.slot);
-        if (head.slot) to_head = contribute<C, Device>(*head.slot);
-        Kernel<CrossEntropy, Device>::backward(hidden.view, head.view, targets, static_cast<const C*>(log_sum_exp.data()),
-                                               *static_cast<const C*>(output.storage.data()), to_hidden, to_head);
+        DistinctContributions<C, Device, 2> contributions;
+        const Contribution<C> to_hidden = contributions.to(hidden.slot),
+                              to_head = contributions.to(head.slot);
+        Kernel<CrossEntropy, Device>::backward(
+            hidden.view, head.view, targets, static_cast<const C*>(log_sum_exp.data()),
+            *static_cast<const C*>(output.storage.data()), to_hidden, to_head);
+        contributions.finish();
     }
 };
 
 }  // namespace detail
 
-/// The mean cross-entropy of `targets` [...] under `logits` [..., vocabulary]: a tensor of `Shape<>`. Throws ShapeError
-/// where run-time extents differ, Error where a target is not below the vocabulary's size. `targets` must outlive the
-/// backward pass.
+/// The mean cross-entropy of `targets` [...] under `logits` [..., vocabulary]: a tensor of `Shape<>`. Throws
+/// ShapeError where run-time extents differ, Error where a target is not below the vocabulary's size.
+/// `targets` must outlive the backward pass.
 template <Argument A, TokenTensor Targets>
     requires(cross_entropy_fits(ShapeOfArgument<A>::codes, Targets::shape_type::codes))
 auto cross_entropy(A&& argument, const Targets& targets) {
@@ -75,19 +78,20 @@ auto cross_entropy(A&& argument, const Targets& targets) {
         throw_mismatch<mismatch::cross_entropy_targets_differ>(logits.extents(), targets.extents());
     auto loss = Tensor<C, Shape<>, D>::uninitialized();
     Storage log_sum_exp(Memory<D>::allocate(static_cast<std::size_t>(targets.size()) * sizeof(C)));
-    Kernel<CrossEntropy, D>::forward(logits.view(), targets.data(), static_cast<C*>(log_sum_exp.data()), loss.data());
+    Kernel<CrossEntropy, D>::forward(logits.view(), targets.data(), static_cast<C*>(log_sum_exp.data()),
+                                     loss.data());
     if constexpr (X::is_tracked)
-        return track<detail::CrossEntropyNode<D, T, typename Targets::value_type>>(loss, save(logits), targets.storage(),
-                                                                                  targets.data(), log_sum_exp);
+        return track<detail::CrossEntropyNode<D, T, typename Targets::value_type>>(
+            loss, save(logits), targets.storage(), targets.data(), log_sum_exp);
     else
         return loss;
 }
 template <Argument A, TokenTensor Targets>
     requires(!cross_entropy_fits(ShapeOfArgument<A>::codes, Targets::shape_type::codes))
-mismatch::cross_entropy_targets_differ<ShapeOfArgument<A>, typename Targets::shape_type> cross_entropy(A&&, const Targets&);
+mismatch::cross_entropy_targets_differ < ShapeOfArgument<A>,
+typename Targets::shape_type > cross_entropy(A&&, const Targets&);
 template <class A, TokenTensor Targets>
-    requires NamedExpression<A>
-NamedExpressionError<CrossEntropy, A> cross_entropy(A&&, const Targets&);
+    requires NamedExpression<A> NamedExpressionError<CrossEntropy, A> cross_entropy(A&&, const Targets&);
 
 /// The same for lazy logits, which are computed in chunks of the vocabulary and never stored whole.
 template <class H, class W, TokenTensor Targets>
@@ -110,7 +114,7 @@ auto cross_entropy(const Logits<H, W>& logits, const Targets& targets) {
 }
 template <class H, class W, TokenTensor Targets>
     requires(!cross_entropy_fits(Logits<H, W>::shape_type::codes, Targets::shape_type::codes))
-mismatch::cross_entropy_targets_differ<typename Logits<H, W>::shape_type, typename Targets::shape_type> cross_entropy(
-    const Logits<H, W>&, const Targets&);
+mismatch::cross_entropy_targets_differ < typename Logits<H, W>::shape_type,
+typename Targets::shape_type > cross_entropy(const Logits<H, W>&, const Targets&);
 
 }  // namespace tenon
