@@ -1,5 +1,6 @@
-// Times a training step of CS336's TinyStories model on random tokens: batch 8, time 256, forward, backward, clipping
-// and AdamW, in f32. Prints the median in milliseconds for each number of threads that is given (1 and 2).
+// Times a training step of CS336's TinyStories model on random tokens: batch 8, time 256, forward, backward,
+// clipping and AdamW, in f32. Prints the median in milliseconds for each number of threads that is given (1
+// and 2).
 
 #include <algorithm>
 #include <cstdio>
@@ -11,7 +12,8 @@
 using namespace tenon;
 
 struct TinyStories : TransformerDefaults {
-    static constexpr int vocabulary = 10'000, context = 256, width = 512, depth = 4, heads = 16, hidden = 1344;
+    static constexpr int vocabulary = 10'000, context = 256, width = 512, depth = 4, heads = 16,
+                         hidden = 1344;
 };
 
 int main(int count, char** values) {
@@ -24,7 +26,8 @@ int main(int count, char** values) {
     const Philox random(seed(1));
     auto ids = Tensor<std::uint16_t, Shape<8, 256>>::uninitialized();
     for (std::int64_t i = 0; i < ids.size(); ++i)
-        ids.data()[i] = static_cast<std::uint16_t>(random.below(TinyStories::vocabulary, static_cast<std::uint64_t>(i)));
+        ids.data()[i] =
+            static_cast<std::uint16_t>(random.below(TinyStories::vocabulary, static_cast<std::uint64_t>(i)));
 
     for (int number : threads) {
         set_thread_count(number);

@@ -122,7 +122,8 @@ public:
         if (number - number != 0 || number < minimum) {
             char least[32];
             std::snprintf(least, sizeof(least), "%g", minimum);
-            fail("expected " + described(find(name)) + ", a finite number of at least " + least + ", got " + text(name));
+            fail("expected " + described(find(name)) + ", a finite number of at least " + least + ", got " +
+                 text(name));
         }
         return number;
     }

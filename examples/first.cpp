@@ -1,6 +1,8 @@
-// A linear layer is fitted to one example by gradient descent. The README shows this program and what it prints.
+// A linear layer is fitted to one example by gradient descent. The README shows this program and what it
+// prints.
 
 #include <iostream>
+
 #include <tenon/tenon.hpp>
 using namespace tenon;
 

@@ -1,5 +1,5 @@
-// Writes on after a prompt, with the tokenizer and model of a folder: `train_lm`'s, or any supported checkpoint's beside
-// GPT-2's tokenizer files. All shapes are read from the folder.
+// Writes on after a prompt, with the tokenizer and model of a folder: `train_lm`'s, or any supported
+// checkpoint's beside GPT-2's tokenizer files. All shapes are read from the folder.
 
 #include <algorithm>
 #include <cstdio>
@@ -17,13 +17,14 @@ using namespace tenon;
 
 int main(int count, char** values) {
     return run_program([&] {
-        const Arguments arguments(count, values, "generate [PROMPT] [--model FOLDER] [--tokens NUMBER] [--temperature NUMBER]",
-                                  {{"--model", "FOLDER", "of tokenizer and model (tenon_model)"},
-                                   {"--tokens", "NUMBER", "how many to write (200)"},
-                                   {"--temperature", "NUMBER", "0 takes the likeliest token (0.8)"},
-                                   {"--top-k", "NUMBER", "draw from the k likeliest only; 0: from all (0)"},
-                                   {"--top-p", "NUMBER", "draw from the likeliest that reach p only (0.95)"},
-                                   {"--seed", "NUMBER", "of the drawing (1)"}});
+        const Arguments arguments(
+            count, values, "generate [PROMPT] [--model FOLDER] [--tokens NUMBER] [--temperature NUMBER]",
+            {{"--model", "FOLDER", "of tokenizer and model (tenon_model)"},
+             {"--tokens", "NUMBER", "how many to write (200)"},
+             {"--temperature", "NUMBER", "0 takes the likeliest token (0.8)"},
+             {"--top-k", "NUMBER", "draw from the k likeliest only; 0: from all (0)"},
+             {"--top-p", "NUMBER", "draw from the likeliest that reach p only (0.95)"},
+             {"--seed", "NUMBER", "of the drawing (1)"}});
         const std::string folder = arguments.text("--model", "tenon_model");
         const std::vector<std::string>& words = arguments.positional(0, 1);
         const std::string prompt = words.empty() ? "/// The sum of" : words[0];
@@ -36,7 +37,8 @@ int main(int count, char** values) {
 
         const OwnedConfiguration configuration = read_configuration(folder + "/config.json");
         const Architecture architecture = find_architecture(configuration.table());
-        if (!architecture) throw FileError(folder + "/config.json: expected a supported architecture, got another");
+        if (!architecture)
+            throw FileError(folder + "/config.json: expected a supported architecture, got another");
         const BytePairTokenizer tokenizer = BytePairTokenizer::load(folder);
         std::vector<std::int32_t> ids;
         for (TokenId id : tokenizer.encode(prompt)) ids.push_back(static_cast<std::int32_t>(id));
@@ -44,8 +46,10 @@ int main(int count, char** values) {
 
         // No more of the context is made room for than will be used.
         TransformerSizes sizes = resolved(architecture.sizes);
-        sizes.context = static_cast<int>(std::min<std::int64_t>(sizes.context, static_cast<std::int64_t>(ids.size()) + tokens));
-        const auto model = load_model<Transformer<DynamicTransformer>>(sizes, open_checkpoint(folder), architecture.names);
+        sizes.context = static_cast<int>(
+            std::min<std::int64_t>(sizes.context, static_cast<std::int64_t>(ids.size()) + tokens));
+        const auto model =
+            load_model<Transformer<DynamicTransformer>>(sizes, open_checkpoint(folder), architecture.names);
         Generator generator(model, sampling, drawing);
         generator.feed(ids);
 

@@ -11,8 +11,8 @@
 #include "texts.hpp"
 
 /// Writes a model as Hugging Face's checkpoints of Llama are, and its tokenizer as GPT-2's: config.json,
-/// model.safetensors, vocab.json and merges.txt. The configuration goes first and comes last, so that a folder that has
-/// one is whole.
+/// model.safetensors, vocab.json and merges.txt. The configuration goes first and comes last, so that a
+/// folder that has one is whole.
 template <class Model>
 void save_llama(Model& model, const tenon::BytePairTokenizer& tokenizer, const std::string& folder) {
     const tenon::TransformerSizes& sizes = model.sizes;
@@ -45,6 +45,7 @@ void save_llama(Model& model, const tenon::BytePairTokenizer& tokenizer, const s
     real("rms_norm_eps", sizes.norm_epsilon);
     real("rope_theta", sizes.rotary_base);
     text += "  \"hidden_act\": \"silu\",\n  \"attention_bias\": false,\n  \"mlp_bias\": false,\n";
-    text += std::string("  \"tie_word_embeddings\": ") + (sizes.tied ? "true" : "false") + ",\n  \"dtype\": \"float32\"\n}\n";
+    text += std::string("  \"tie_word_embeddings\": ") + (sizes.tied ? "true" : "false") +
+            ",\n  \"dtype\": \"float32\"\n}\n";
     tenon::write_file(folder + "/config.json", text);
 }

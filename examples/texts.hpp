@@ -50,7 +50,8 @@ inline std::vector<std::filesystem::path> files_of(const std::vector<std::string
             continue;
         }
         std::vector<fs::path> found;
-        for (fs::recursive_directory_iterator at(path, fs::directory_options::skip_permission_denied, error), end;
+        for (fs::recursive_directory_iterator at(path, fs::directory_options::skip_permission_denied, error),
+             end;
              !error && at != end; at.increment(error)) {
             std::error_code none;
             if (at->is_regular_file(none)) found.push_back(at->path());
@@ -63,9 +64,9 @@ inline std::vector<std::filesystem::path> files_of(const std::vector<std::string
 
 }  // namespace detail
 
-/// Reads files and folders. Of twenty files or more each twentieth is held out; of fewer, the last twentieth of each.
-/// Files in folders that cannot be read are passed over, and counted. Throws tenon::FileError for a path that is named
-/// and cannot be read.
+/// Reads files and folders. Of twenty files or more each twentieth is held out; of fewer, the last twentieth
+/// of each. Files in folders that cannot be read are passed over, and counted. Throws tenon::FileError for a
+/// path that is named and cannot be read.
 inline Texts read_texts(const std::vector<std::string>& paths) {
     const std::vector<std::filesystem::path> files = detail::files_of(paths);
     Texts texts;

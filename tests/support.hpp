@@ -6,11 +6,12 @@
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <vector>
+
 #include <tenon/autograd/parameter.hpp>
 #include <tenon/core/elements.hpp>
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/tensor.hpp>
-#include <vector>
 
 namespace tenon::support {
 

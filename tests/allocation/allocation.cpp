@@ -19,14 +19,14 @@ int main() {
 
 #else
 
-#include <execinfo.h>
-
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <execinfo.h>
+#include <vector>
+
 #include <tenon/inference/generator.hpp>
 #include <tenon/tenon.hpp>
-#include <vector>
 
 namespace {
 

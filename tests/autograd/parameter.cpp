@@ -1,6 +1,7 @@
+#include <string_view>
+
 #include <doctest/doctest.h>
 
-#include <string_view>
 #include <tenon/core/compare.hpp>
 #include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>

@@ -1,6 +1,8 @@
+#include <string>
+#include <thread>
+
 #include <doctest/doctest.h>
 
-#include <string>
 #include <tenon/autograd/gradient_check.hpp>
 #include <tenon/autograd/tape.hpp>
 #include <tenon/expression/cpu.hpp>
@@ -8,7 +10,6 @@
 #include <tenon/expression/reduction_cpu.hpp>
 #include <tenon/op/view/cpu.hpp>
 #include <tenon/op/view/view.hpp>
-#include <thread>
 
 #include "../support.hpp"
 

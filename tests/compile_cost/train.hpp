@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+
 #include <tenon/tenon.hpp>
 
 template <int size>

@@ -1,4 +1,5 @@
 #include <cstdio>
+
 #include <tenon/expression/cpu.hpp>
 #include <tenon/expression/evaluate.hpp>
 #include <tenon/expression/functions.hpp>

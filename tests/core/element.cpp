@@ -1,8 +1,9 @@
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <cstdint>
 #include <limits>
+
+#include <doctest/doctest.h>
+
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
 #include <tenon/op/view/view.hpp>

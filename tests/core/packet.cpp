@@ -1,7 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <limits>
+
+#include <doctest/doctest.h>
+
 #include <tenon/core/packet.hpp>
 
 using tenon::Packet;

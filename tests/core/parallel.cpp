@@ -1,11 +1,12 @@
-#include <doctest/doctest.h>
-
 #include <cstdint>
 #include <cstdlib>
 #include <stdexcept>
+#include <vector>
+
+#include <doctest/doctest.h>
+
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/workspace.hpp>
-#include <vector>
 
 namespace {
 

@@ -1,7 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <limits>
 #include <sstream>
+
+#include <doctest/doctest.h>
+
 #include <tenon/core/print.hpp>
 #include <tenon/op/view/view.hpp>
 

@@ -1,8 +1,9 @@
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+
+#include <doctest/doctest.h>
+
 #include <tenon/core/random.hpp>
 
 using namespace tenon;

@@ -1,9 +1,10 @@
-#include <doctest/doctest.h>
-
 #include <cstdint>
-#include <tenon/core/storage.hpp>
 #include <thread>
 #include <vector>
+
+#include <doctest/doctest.h>
+
+#include <tenon/core/storage.hpp>
 
 using namespace tenon;
 

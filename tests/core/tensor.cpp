@@ -1,6 +1,7 @@
+#include <string>
+
 #include <doctest/doctest.h>
 
-#include <string>
 #include <tenon/core/tensor.hpp>
 
 using namespace tenon;

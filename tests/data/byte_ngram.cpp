@@ -1,10 +1,10 @@
 #include "tenon/data/byte_ngram.hpp"
 
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <cstdint>
 #include <string>
+
+#include <doctest/doctest.h>
 
 using namespace tenon;
 

@@ -1,6 +1,7 @@
+#include <cmath>
+
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
 #include <tenon/expression/cpu.hpp>

@@ -1,7 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include <doctest/doctest.h>
+
 #include <tenon/autograd/parameter.hpp>
 #include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>

@@ -1,13 +1,13 @@
-#include <doctest/doctest.h>
-
 #include <optional>
 #include <string>
 #include <utility>
 
+#include <doctest/doctest.h>
+
 #include "temporary_folder.hpp"
 #include "tenon/io/atomic_file.hpp"
-#include "tenon/model/configuration_table.hpp"
 #include "tenon/io/read_configuration.hpp"
+#include "tenon/model/configuration_table.hpp"
 #include "thrown_message.hpp"
 
 using namespace tenon;

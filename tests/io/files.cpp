@@ -1,13 +1,13 @@
-#include <doctest/doctest.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <csignal>
 #include <cstdint>
 #include <string>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include "temporary_folder.hpp"
 #include "tenon/io/atomic_file.hpp"

@@ -1,11 +1,11 @@
 #include "tenon/io/json.hpp"
 
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <limits>
 #include <string>
 #include <utility>
+
+#include <doctest/doctest.h>
 
 #include "tenon/io/json_text.hpp"
 #include "thrown_message.hpp"

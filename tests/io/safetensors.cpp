@@ -1,12 +1,12 @@
 #include "tenon/io/safetensors.hpp"
 
-#include <doctest/doctest.h>
-
 #include <cstdint>
 #include <cstring>
 #include <span>
 #include <string>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include "temporary_folder.hpp"
 #include "tenon/io/checkpoint.hpp"

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <dirent.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <cstdio>
+#include <dirent.h>
 #include <stdexcept>
+#include <stdlib.h>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 /// A folder for one test case, removed with the files in it.

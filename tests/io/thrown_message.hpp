@@ -1,9 +1,9 @@
 #pragma once
 
-#include <doctest/doctest.h>
-
 #include <initializer_list>
 #include <string>
+
+#include <doctest/doctest.h>
 
 #include "tenon/core/error.hpp"
 

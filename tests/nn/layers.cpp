@@ -1,7 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <string>
+
+#include <doctest/doctest.h>
+
 #include <tenon/core/compare.hpp>
 #include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction_cpu.hpp>

@@ -1,7 +1,8 @@
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <string>
+
+#include <doctest/doctest.h>
+
 #include <tenon/core/compare.hpp>
 
 #include "model.hpp"

@@ -1,11 +1,12 @@
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <tenon/op/attention/tiled.hpp>
 #include <vector>
+
+#include <doctest/doctest.h>
+
+#include <tenon/op/attention/tiled.hpp>
 
 using tenon::AttentionOptions;
 using tenon::kernel::AttentionOperand;

@@ -1,11 +1,12 @@
-#include <doctest/doctest.h>
-
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <tenon/op/matmul/product.hpp>
 #include <vector>
+
+#include <doctest/doctest.h>
+
+#include <tenon/op/matmul/product.hpp>
 
 using tenon::kernel::MatrixView;
 

@@ -1,6 +1,7 @@
+#include <cmath>
+
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <tenon/autograd/gradient_check.hpp>
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>

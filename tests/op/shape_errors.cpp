@@ -1,6 +1,7 @@
+#include <string>
+
 #include <doctest/doctest.h>
 
-#include <string>
 #include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>
 #include <tenon/expression/reduction_cpu.hpp>

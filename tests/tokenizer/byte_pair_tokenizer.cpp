@@ -1,7 +1,5 @@
 #include "tenon/tokenizer/byte_pair_tokenizer.hpp"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <map>
 #include <random>
@@ -9,6 +7,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include "support.hpp"
 #include "tenon/tokenizer/pretokenize.hpp"

@@ -1,11 +1,11 @@
 #include "tenon/tokenizer/pretokenize.hpp"
 
-#include <doctest/doctest.h>
-
 #include <random>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include "support.hpp"
 #include "tenon/tokenizer/split.hpp"

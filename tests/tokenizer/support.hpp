@@ -1,11 +1,10 @@
 #pragma once
 
-#include <stdlib.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <random>
+#include <stdlib.h>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -1,7 +1,5 @@
 #include "tenon/tokenizer/train.hpp"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <map>
 #include <random>
@@ -10,6 +8,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include "support.hpp"
 #include "tenon/tokenizer/pretokenize.hpp"

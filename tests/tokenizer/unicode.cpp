@@ -1,11 +1,11 @@
 #include "tenon/tokenizer/unicode.hpp"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
+
+#include <doctest/doctest.h>
 
 using tenon::CharacterClass;
 

@@ -1,12 +1,12 @@
 #include "tenon/tokenizer/vocabulary_files.hpp"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <random>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include "support.hpp"
 #include "tenon/io/file.hpp"

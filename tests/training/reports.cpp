@@ -1,13 +1,13 @@
-#include <doctest/doctest.h>
+#include <cmath>
+#include <cstdio>
 #include <fcntl.h>
+#include <limits>
 #include <stdlib.h>
+#include <string>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cmath>
-#include <cstdio>
-#include <limits>
-#include <string>
+#include <doctest/doctest.h>
 
 #include "../io/temporary_folder.hpp"
 #include "../io/thrown_message.hpp"

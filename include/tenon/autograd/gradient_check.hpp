@@ -21,9 +21,10 @@ double weighted_sum(const Y& y) {
 
 }  // namespace detail
 
-/// Compares the gradient of `f` with central differences, in f64: `f` takes the parameters' tensors, tracked, and
-/// returns a tensor; its elements are weighed and summed. Returns the greatest relative error of the parameters'
-/// gradients (norm of the difference over norm of the difference quotient), about 1e-9 for a right one.
+/// Compares the gradient of `f` with central differences, in f64: `f` takes the parameters' tensors, tracked,
+/// and returns a tensor; its elements are weighed and summed. Returns the greatest relative error of the
+/// parameters' gradients (norm of the difference over norm of the difference quotient), about 1e-9 for a
+/// right one.
 template <class F, class... S>
 double gradient_error(F&& f, Parameter<double, S>&... parameters) {
     auto loss = [&] {
@@ -34,7 +35,8 @@ double gradient_error(F&& f, Parameter<double, S>&... parameters) {
     {
         auto y = f(parameters.tensor()...);
         std::vector<double> seed(static_cast<std::size_t>(y.size()));
-        for (std::size_t i = 0; i < seed.size(); ++i) seed[i] = detail::check_weight(static_cast<std::int64_t>(i));
+        for (std::size_t i = 0; i < seed.size(); ++i)
+            seed[i] = detail::check_weight(static_cast<std::int64_t>(i));
         backward(y, seed);
     }
     double worst = 0;

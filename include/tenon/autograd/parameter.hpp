@@ -41,7 +41,8 @@ enum class Role {
 /// A parameter with its shape erased to values: what optimizers, counting, loading and saving work on.
 class ParameterBase {
 public:
-    ParameterBase(Role role, ElementType type, const Extents& extents) : role(role), type(type), extents(extents) {}
+    ParameterBase(Role role, ElementType type, const Extents& extents)
+        : role(role), type(type), extents(extents) {}
     ParameterBase(const ParameterBase&) = delete;
     ParameterBase(ParameterBase&&) = default;
 
@@ -56,8 +57,8 @@ public:
 };
 
 /// A trained tensor, with the place where its gradient gathers if Tracking is `Tracked`. Its elements are
-/// uninitialized until the model that it belongs to initializes or loads them. It stands for its tensor wherever
-/// an operation or an expression takes one.
+/// uninitialized until the model that it belongs to initializes or loads them. It stands for its tensor
+/// wherever an operation or an expression takes one.
 template <Real T, class S, class D = Cpu, class Tracking = Tracked>
 class Parameter : public ParameterBase {
 public:
@@ -68,7 +69,8 @@ public:
 
     explicit Parameter(Role role, const Extents& extents = S::codes)
         : ParameterBase(role, element_type_of<T>(), extents) {
-        if (!may_convert(extents, S::codes) || !extents.all_exact()) throw_mismatch<mismatch::assignment>(extents, S::codes);
+        if (!may_convert(extents, S::codes) || !extents.all_exact())
+            throw_mismatch<mismatch::assignment>(extents, S::codes);
         storage = Storage(Memory<D>::allocate(detail::bytes_of(extents, sizeof(T))));
         data = storage.data();
         if constexpr (Tracking::is_tracked) {
@@ -78,7 +80,8 @@ public:
     }
 
     /// A parameter that starts as a copy of a tensor.
-    explicit Parameter(const Tensor<T, S, D>& value, Role role = Role::matrix) : Parameter(role, value.extents()) {
+    explicit Parameter(const Tensor<T, S, D>& value, Role role = Role::matrix)
+        : Parameter(role, value.extents()) {
         Memory<D>::copy(value.data(), value.size(), static_cast<T*>(data));
     }
 
@@ -92,11 +95,9 @@ public:
     /// The values, outside of differentiation.
     Tensor<T, S, D> value() const { return {storage, static_cast<T*>(data), extents}; }
 
-    /// What backward passes have added up since the gradient was last cleared; zeros if none has. The tensor shares the
-    /// gradient's memory: later passes change it, unless it is cloned.
-    Tensor<ComputeOf<T>, S, D> accumulated_gradient() const
-        requires Tracking::is_tracked
-    {
+    /// What backward passes have added up since the gradient was last cleared; zeros if none has. The tensor
+    /// shares the gradient's memory: later passes change it, unless it is cloned.
+    Tensor<ComputeOf<T>, S, D> accumulated_gradient() const requires Tracking::is_tracked {
         const bool is_new = !gradient->written;
         const auto contribution = contribute<ComputeOf<T>, D>(*gradient);
         if (is_new) {

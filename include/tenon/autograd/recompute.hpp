@@ -31,9 +31,11 @@ struct RecomputeNode : Node {
             };
             Tape::Nested nested(tapes[depth]);
             Level level;
-            auto y = region(Tensor<T, S, D, Tracked>(x.storage(), x.data(), x.extents(), {}, Tracked(0, &gradient)));
+            auto y = region(
+                Tensor<T, S, D, Tracked>(x.storage(), x.data(), x.extents(), {}, Tracked(0, &gradient)));
             using U = ComputeOf<typename decltype(y)::value_type>;
-            tenon::backward(y, std::span(static_cast<const U*>(output.storage.data()), static_cast<std::size_t>(y.size())));
+            tenon::backward(y, std::span(static_cast<const U*>(output.storage.data()),
+                                         static_cast<std::size_t>(y.size())));
         }
         if (!slot || !gradient.written) return;
         using C = ComputeOf<T>;
@@ -50,9 +52,9 @@ struct RecomputeNode : Node {
 
 }  // namespace detail
 
-/// f(x), trading time for memory: what f computes on the way is not kept for the gradient but computed again when
-/// that is needed (Chen et al. 2016, "Training deep nets with sublinear memory cost"). f is copied; what it refers to
-/// must outlive the backward pass, and the tracked values that it uses must be parameters or x.
+/// f(x), trading time for memory: what f computes on the way is not kept for the gradient but computed again
+/// when that is needed (Chen et al. 2016, "Training deep nets with sublinear memory cost"). f is copied; what
+/// it refers to must outlive the backward pass, and the tracked values that it uses must be parameters or x.
 template <class F, TensorLike X>
 auto recompute(F f, const X& x) {
     if constexpr (X::is_tracked) {
@@ -63,7 +65,8 @@ auto recompute(F f, const X& x) {
             return f(x);
         }();
         auto plain = detach(x);
-        return track<detail::RecomputeNode<F, decltype(plain)>>(detach(y), std::move(f), plain, gradient_slot(x));
+        return track<detail::RecomputeNode<F, decltype(plain)>>(detach(y), std::move(f), plain,
+                                                                gradient_slot(x));
     } else {
         return f(x);
     }

@@ -14,8 +14,8 @@
 namespace tenon {
 
 /// One recorded operation, or one whole fused expression. A node is typed by operation and element type only;
-/// extents are values in it. Derived nodes provide `void backward()`, which reads the gradient of `output` and
-/// contributes to those of the inputs.
+/// extents are values in it. Derived nodes provide `void backward()`, which reads the gradient of `output`
+/// and contributes to those of the inputs.
 struct Node {
     Node* previous = nullptr;
     void (*run)(Node&) = nullptr;
@@ -33,7 +33,8 @@ struct Contribution {
 /// Announces a contribution to a slot; takes memory at the first.
 template <class G, class Device>
 Contribution<G> contribute(GradientSlot& slot) {
-    if (!slot.storage) slot.storage = Storage(Memory<Device>::allocate(static_cast<std::size_t>(slot.count) * sizeof(G)));
+    if (!slot.storage)
+        slot.storage = Storage(Memory<Device>::allocate(static_cast<std::size_t>(slot.count) * sizeof(G)));
     return {static_cast<G*>(slot.storage.data()), std::exchange(slot.written, true)};
 }
 
@@ -78,16 +79,19 @@ public:
         return Tracked(id, &node->output);
     }
 
-    /// The slot behind a link; null while recording is paused, where values have none. Throws GraphError where the
-    /// link is not of the graph being recorded, or of a value that was made while recording was paused.
+    /// The slot behind a link; null while recording is paused, where values have none. Throws GraphError
+    /// where the link is not of the graph being recorded, or of a value that was made while recording was
+    /// paused.
     SlotReference slot(const Tracked& link) const {
         if (link.graph() != 0 && link.graph() != id) throw_foreign(link.graph());
         if (!link.slot() && is_recording())
-            throw GraphError("the value was made while recording was paused: write detach(…) to use it as a constant");
+            throw GraphError(
+                "the value was made while recording was paused: write detach(…) to use it as a constant");
         return link.reference();
     }
 
-    /// Runs all nodes, last to first, each only if its output received a gradient; the graph is then consumed.
+    /// Runs all nodes, last to first, each only if its output received a gradient; the graph is then
+    /// consumed.
     void run_backward() {
         running_ = true;
         try {
@@ -119,7 +123,8 @@ public:
     /// Within its scope this thread records on another tape; for a region's recomputation.
     class Nested {
     public:
-        explicit Nested(Tape& inner) : outer_(std::exchange(detail::current_graph, static_cast<GraphState*>(&inner))) {}
+        explicit Nested(Tape& inner)
+            : outer_(std::exchange(detail::current_graph, static_cast<GraphState*>(&inner))) {}
         Nested(const Nested&) = delete;
         Nested& operator=(const Nested&) = delete;
         ~Nested() { detail::current_graph = outer_; }
@@ -159,8 +164,10 @@ private:
         if (graph >> sequence_bits != id >> sequence_bits)
             throw GraphError("the value was recorded by another thread: each thread has a tape of its own");
         throw GraphError(
-            "the value's graph is gone: a backward pass has already run, which consumes all that the thread has recorded "
-            "(a second backward needs a second forward), or a region under recompute refers to a tracked value that is not "
+            "the value's graph is gone: a backward pass has already run, which consumes all that the thread "
+            "has recorded "
+            "(a second backward needs a second forward), or a region under recompute refers to a tracked "
+            "value that is not "
             "its argument");
     }
 
@@ -246,12 +253,11 @@ Tensor<T, S, D, Tracked> track(const Tensor<T, S, D>& result, Arguments&&... arg
     return {result.storage(), result.data(), result.extents(), {}, std::move(link)};
 }
 
-/// Computes the gradient of the sum of `y` times `seed` (packed, one number for each element of y) with respect to
-/// every parameter and tracked input that y was made from, adding to what they hold. All that this thread has recorded
-/// is consumed. Throws like `backward(loss)`.
+/// Computes the gradient of the sum of `y` times `seed` (packed, one number for each element of y) with
+/// respect to every parameter and tracked input that y was made from, adding to what they hold. All that this
+/// thread has recorded is consumed. Throws like `backward(loss)`.
 template <TensorLike Y>
-    requires Y::is_tracked
-void backward(const Y& y, std::span<const ComputeOf<typename Y::value_type>> seed) {
+requires Y::is_tracked void backward(const Y& y, std::span<const ComputeOf<typename Y::value_type>> seed) {
     Tape& tape = Tape::current();
     const SlotReference slot = tape.slot(y.tracking());
     if (!slot) throw GraphError("backward: the value was made while recording was paused");
@@ -268,14 +274,15 @@ void backward(const Y& y, std::span<const ComputeOf<typename Y::value_type>> see
     tape.run_backward();
 }
 
-/// Computes the gradient of a scalar with respect to every parameter and tracked input that it was made from, adding
-/// to what they hold. All that this thread has recorded is consumed, so add losses up first: `backward(a + b)`. Throws GraphError at a second call on the same graph and for a graph
-/// that another thread recorded, ShapeError where `loss` is not one element.
+/// Computes the gradient of a scalar with respect to every parameter and tracked input that it was made from,
+/// adding to what they hold. All that this thread has recorded is consumed, so add losses up first:
+/// `backward(a + b)`. Throws GraphError at a second call on the same graph and for a graph that another
+/// thread recorded, ShapeError where `loss` is not one element.
 template <TensorLike X>
-    requires X::is_tracked
-void backward(const X& loss) {
+requires X::is_tracked void backward(const X& loss) {
     if (loss.size() != 1)
-        throw ShapeError("backward: expected a loss of one element, got " + detail::shape_text(loss.extents()));
+        throw ShapeError("backward: expected a loss of one element, got " +
+                         detail::shape_text(loss.extents()));
     const ComputeOf<typename X::value_type> one(1);
     backward(loss, {&one, 1});
 }

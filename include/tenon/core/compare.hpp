@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+
 #include <tenon/core/elements.hpp>
 #include <tenon/core/tensor.hpp>
 

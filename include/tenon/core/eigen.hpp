@@ -1,8 +1,10 @@
 #pragma once
 
-#include <Eigen/Core>
-#include <tenon/core/tensor.hpp>
 #include <type_traits>
+
+#include <Eigen/Core>
+
+#include <tenon/core/tensor.hpp>
 
 namespace tenon {
 

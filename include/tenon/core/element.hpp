@@ -2,6 +2,7 @@
 
 #include <concepts>
 #include <cstdint>
+
 #include <tenon/core/host_device.hpp>
 
 namespace tenon {

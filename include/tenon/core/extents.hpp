@@ -2,8 +2,9 @@
 
 #include <concepts>
 #include <cstdint>
-#include <tenon/core/host_device.hpp>
 #include <type_traits>
+
+#include <tenon/core/host_device.hpp>
 
 /// The kinds of extent that are not a plain number. Write `tenon::dyn` and `tenon::upto<N>`: the values below
 /// are of these types, and compilers print them as the user wrote them.

@@ -1,7 +1,8 @@
 #pragma once
 
-#include <tenon/core/shape.hpp>
 #include <type_traits>
+
+#include <tenon/core/shape.hpp>
 
 namespace tenon {
 

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+
 #include <tenon/core/error.hpp>
 #include <tenon/core/shape.hpp>
 

@@ -1,17 +1,17 @@
 #pragma once
 
-#include <pthread.h>
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <memory>
-#include <tenon/core/workspace.hpp>
+#include <pthread.h>
+#include <sched.h>
 #include <type_traits>
+#include <unistd.h>
+
+#include <tenon/core/workspace.hpp>
 
 namespace tenon {
 

@@ -4,8 +4,9 @@
 
 namespace tenon {
 
-/// A precision names five types: what parameters and activations are stored in, what arithmetic is done in, what
-/// sums add up in, what gradients are kept in, and what the optimizer's master copy of the parameters is.
+/// A precision names five types: what parameters and activations are stored in, what arithmetic is done in,
+/// what sums add up in, what gradients are kept in, and what the optimizer's master copy of the parameters
+/// is.
 template <class P>
 concept Precision = requires {
     typename P::storage;

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <ostream>
 #include <string>
+
 #include <tenon/core/tensor.hpp>
 
 namespace tenon {

@@ -12,24 +12,27 @@ struct Seed {
 };
 constexpr Seed seed(std::uint64_t value) { return {value}; }
 
-/// Counter-based random numbers, Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"):
-/// number `index` of stream `stream` is a pure function of both and the seed, the same on every device and for any
-/// number of threads.
+/// Counter-based random numbers, Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1,
+/// 2, 3"): number `index` of stream `stream` is a pure function of both and the seed, the same on every
+/// device and for any number of threads.
 class Philox {
 public:
     struct Block {
         std::uint32_t word[4];
     };
 
-    TENON_HOST_DEVICE constexpr explicit Philox(Seed seed, std::uint64_t stream = 0) : seed_(seed.value), stream_(stream) {}
+    TENON_HOST_DEVICE constexpr explicit Philox(Seed seed, std::uint64_t stream = 0)
+        : seed_(seed.value), stream_(stream) {}
 
     /// Four words of 32 random bits.
     TENON_HOST_DEVICE constexpr Block operator()(std::uint64_t index) const {
         Block x{{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
                  static_cast<std::uint32_t>(stream_), static_cast<std::uint32_t>(stream_ >> 32)}};
-        std::uint32_t key0 = static_cast<std::uint32_t>(seed_), key1 = static_cast<std::uint32_t>(seed_ >> 32);
+        std::uint32_t key0 = static_cast<std::uint32_t>(seed_),
+                      key1 = static_cast<std::uint32_t>(seed_ >> 32);
         for (int round = 0; round < 10; ++round) {
-            const std::uint64_t a = std::uint64_t{0xD2511F53u} * x.word[0], b = std::uint64_t{0xCD9E8D57u} * x.word[2];
+            const std::uint64_t a = std::uint64_t{0xD2511F53u} * x.word[0],
+                                b = std::uint64_t{0xCD9E8D57u} * x.word[2];
             x = {{static_cast<std::uint32_t>(b >> 32) ^ x.word[1] ^ key0, static_cast<std::uint32_t>(b),
                   static_cast<std::uint32_t>(a >> 32) ^ x.word[3] ^ key1, static_cast<std::uint32_t>(a)}};
             key0 += 0x9E3779B9u;
@@ -78,8 +81,8 @@ struct Polynomial {
     }
 };
 
-/// The logarithm of 0 < x < 1 from sums and products with explicit fma, so that all devices agree on every bit. For
-/// random numbers: relative error about 1e-15.
+/// The logarithm of 0 < x < 1 from sums and products with explicit fma, so that all devices agree on every
+/// bit. For random numbers: relative error about 1e-15.
 TENON_HOST_DEVICE inline double portable_log(double x) {
     // x = m 2^e with m in [sqrt(1/2), sqrt(2)); log m = 2 artanh(s) with s = (m - 1) / (m + 1).
     const std::uint64_t bits = __builtin_bit_cast(std::uint64_t, x);
@@ -95,36 +98,42 @@ TENON_HOST_DEVICE inline double portable_log(double x) {
     return __builtin_fma(static_cast<double>(exponent), 0.69314718055994531, 2 * s * series);
 }
 
-/// The quantile function of the standard normal for 0 < p < 1: rational approximations of relative accuracy 1e-16
-/// (Wichura 1988, algorithm AS 241).
+/// The quantile function of the standard normal for 0 < p < 1: rational approximations of relative accuracy
+/// 1e-16 (Wichura 1988, algorithm AS 241).
 TENON_HOST_DEVICE inline double normal_quantile(double p) {
     const double q = p - 0.5;
     if (q >= -0.425 && q <= 0.425) {
         const double r = __builtin_fma(-q, q, 0.180625);
-        constexpr Polynomial<7> above{{3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3,
-                                       1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4,
+        constexpr Polynomial<7> above{{3.3871328727963666080e0, 1.3314166789178437745e2,
+                                       1.9715909503065514427e3, 1.3731693765509461125e4,
+                                       4.5921953931549871457e4, 6.7265770927008700853e4,
                                        3.3430575583588128105e4, 2.5090809287301226727e3}};
-        constexpr Polynomial<7> below{{1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
-                                       2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4,
+        constexpr Polynomial<7> below{{1.0, 4.2313330701600911252e1, 6.8718700749205790830e2,
+                                       5.3941960214247511077e3, 2.1213794301586595867e4,
+                                       3.9307895800092710610e4, 2.8729085735721942674e4,
                                        5.2264952788528545610e3}};
         return q * above(r) / below(r);
     }
     const double r = __builtin_sqrt(-portable_log(q < 0 ? p : 1 - p));
     double tail = 0;
     if (r <= 5) {
-        constexpr Polynomial<7> above{{1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0,
-                                       3.64784832476320460504e0, 1.27045825245236838258e0, 2.41780725177450611770e-1,
+        constexpr Polynomial<7> above{{1.42343711074968357734e0, 4.63033784615654529590e0,
+                                       5.76949722146069140550e0, 3.64784832476320460504e0,
+                                       1.27045825245236838258e0, 2.41780725177450611770e-1,
                                        2.27238449892691845833e-2, 7.74545014278341407640e-4}};
-        constexpr Polynomial<7> below{{1.0, 2.05319162663775882187e0, 1.67638483018380384940e0, 6.89767334985100004550e-1,
-                                       1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4,
+        constexpr Polynomial<7> below{{1.0, 2.05319162663775882187e0, 1.67638483018380384940e0,
+                                       6.89767334985100004550e-1, 1.48103976427480074590e-1,
+                                       1.51986665636164571966e-2, 5.47593808499534494600e-4,
                                        1.05075007164441684324e-9}};
         tail = above(r - 1.6) / below(r - 1.6);
     } else {
-        constexpr Polynomial<7> above{{6.65790464350110377720e0, 5.46378491116411436990e0, 1.78482653991729133580e0,
-                                       2.96560571828504891230e-1, 2.65321895265761230930e-2, 1.24266094738807843860e-3,
+        constexpr Polynomial<7> above{{6.65790464350110377720e0, 5.46378491116411436990e0,
+                                       1.78482653991729133580e0, 2.96560571828504891230e-1,
+                                       2.65321895265761230930e-2, 1.24266094738807843860e-3,
                                        2.71155556874348757815e-5, 2.01033439929228813265e-7}};
-        constexpr Polynomial<7> below{{1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.48753612908506148525e-2,
-                                       7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7,
+        constexpr Polynomial<7> below{{1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1,
+                                       1.48753612908506148525e-2, 7.86869131145613259100e-4,
+                                       1.84631831751005468180e-5, 1.42151175831644588870e-7,
                                        2.04426310338993978564e-15}};
         tail = above(r - 5) / below(r - 5);
     }

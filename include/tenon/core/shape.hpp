@@ -1,7 +1,8 @@
 #pragma once
 
-#include <tenon/core/extents.hpp>
 #include <utility>
+
+#include <tenon/core/extents.hpp>
 
 namespace tenon {
 
@@ -43,8 +44,8 @@ struct DecodeShape<Rule, std::integer_sequence<int, Axis...>> {
 
 }  // namespace detail
 
-/// The shape type of what a rule deduced: `Rule::extents`, a constant, holds its codes. (The rule is passed as a type
-/// since g++ 12 fails on values of class type here.)
+/// The shape type of what a rule deduced: `Rule::extents`, a constant, holds its codes. (The rule is passed
+/// as a type since g++ 12 fails on values of class type here.)
 template <class Rule>
 using ShapeOf = typename detail::DecodeShape<Rule, std::make_integer_sequence<int, Rule::extents.rank>>::type;
 

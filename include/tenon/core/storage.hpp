@@ -7,8 +7,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
-#include <tenon/core/device.hpp>
 #include <utility>
+
+#include <tenon/core/device.hpp>
 
 namespace tenon {
 
@@ -21,8 +22,8 @@ struct MemoryBlock {
     void (*release)(MemoryBlock*) = nullptr;  // called when the last reference goes
 };
 
-/// The memory of a device: `allocate(bytes)` returns a block with one reference, never null; `fill`, `copy` and `add`
-/// work on `count` elements.
+/// The memory of a device: `allocate(bytes)` returns a block with one reference, never null; `fill`, `copy`
+/// and `add` work on `count` elements.
 template <class Device>
 struct Memory;
 

@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <span>
 #include <string>
+
 #include <tenon/core/element.hpp>
 #include <tenon/core/layout.hpp>
 #include <tenon/core/mismatch.hpp>
@@ -16,7 +17,8 @@ namespace mismatch {
 /// A tensor or expression of shape From cannot initialize or be assigned to one of shape To.
 template <class From, class To>
 struct assignment;
-/// An expression's elements are of type E, the tensor's of type T: write `cast<T>(…)`, or declare the tensor so.
+/// An expression's elements are of type E, the tensor's of type T: write `cast<T>(…)`, or declare the tensor
+/// so.
 template <class E, class T>
 struct assignment_changes_the_element_type;
 /// A view with strides cannot become a packed tensor without a copy: write `contiguous(…)`.
@@ -128,7 +130,9 @@ public:
     template <Lazy E>
         requires(may_convert(std::remove_cvref_t<E>::shape_type::codes, S::codes) &&
                  !std::same_as<typename std::remove_cvref_t<E>::value_type, T>)
-    Tensor(E&&, mismatch::assignment_changes_the_element_type<typename std::remove_cvref_t<E>::value_type, T> = {});
+    Tensor(
+        E&&,
+        mismatch::assignment_changes_the_element_type<typename std::remove_cvref_t<E>::value_type, T> = {});
 
     template <Lazy E>
         requires(std::remove_cvref_t<E>::is_tracked && !is_tracked)
@@ -182,11 +186,13 @@ public:
     }
 
     const Extents& extents() const { return extents_.get(); }
-    /// The length of an axis; negative numbers count from the end. Throws ShapeError where there is no such axis.
+    /// The length of an axis; negative numbers count from the end. Throws ShapeError where there is no such
+    /// axis.
     int extent(int axis) const {
         const int number = axis < 0 ? axis + rank : axis;
         if (number < 0 || number >= rank)
-            throw ShapeError("expected an axis of " + detail::shape_text(extents()) + ", got " + std::to_string(axis));
+            throw ShapeError("expected an axis of " + detail::shape_text(extents()) + ", got " +
+                             std::to_string(axis));
         return extents()[number];
     }
     Strides strides() const {

@@ -1,8 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <tenon/core/storage.hpp>
 #include <utility>
+
+#include <tenon/core/storage.hpp>
 
 namespace tenon {
 
@@ -72,7 +73,9 @@ public:
     Tracked(std::uint64_t graph, GradientSlot* slot) : graph_(graph), slot_(slot) { retain(); }
     /// A parameter's link.
     explicit Tracked(const SlotReference& parameter) : slot_(parameter.get()), owner_(parameter.owner()) {}
-    Tracked(const Tracked& other) : graph_(other.graph_), slot_(other.slot_), owner_(other.owner_) { retain(); }
+    Tracked(const Tracked& other) : graph_(other.graph_), slot_(other.slot_), owner_(other.owner_) {
+        retain();
+    }
     Tracked(Tracked&& other) noexcept
         : graph_(std::exchange(other.graph_, 0)),
           slot_(std::exchange(other.slot_, nullptr)),

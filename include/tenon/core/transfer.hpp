@@ -7,8 +7,9 @@
 
 namespace tenon {
 
-/// How V, a number or a packet of numbers in the type of computation, comes from memory and goes there. What is stored
-/// may be of another type; it is converted, and rounded once. `core/packet.hpp` has the packets' part.
+/// How V, a number or a packet of numbers in the type of computation, comes from memory and goes there. What
+/// is stored may be of another type; it is converted, and rounded once. `core/packet.hpp` has the packets'
+/// part.
 template <class V>
 struct Transfer;
 

@@ -44,13 +44,13 @@ struct ReductionPlace {
     static constexpr Place place{A::shape_type::codes, A::shape_type::codes.rank - 1, false};
 };
 
-/// An expression's canonical tree: shapes gone; leaves, constants and reductions numbered in order from the numbers
-/// given. `leaves`, `constants` and `reductions` are the numbers after it.
+/// An expression's canonical tree: shapes gone; leaves, constants and reductions numbered in order from the
+/// numbers given. `leaves`, `constants` and `reductions` are the numbers after it.
 template <class X, class At, int Leaves, int Constants, int Reductions, bool with_gradients>
 struct Lower;
 
-template <class T, class S, class D, class G, class Layout, class At, int Leaves, int Constants, int Reductions,
-          bool with_gradients>
+template <class T, class S, class D, class G, class Layout, class At, int Leaves, int Constants,
+          int Reductions, bool with_gradients>
 struct Lower<Tensor<T, S, D, G, Layout>, At, Leaves, Constants, Reductions, with_gradients> {
     static constexpr Place place = At::place;
     static constexpr tree::Access access =
@@ -61,8 +61,8 @@ struct Lower<Tensor<T, S, D, G, Layout>, At, Leaves, Constants, Reductions, with
 
     template <class Inputs>
     static void collect(const Tensor<T, S, D, G, Layout>& x, Inputs& inputs) {
-        inputs.operands[Leaves] = {x.storage(),      x.data(),         x.extents(), x.strides(),
-                                   gradient_slot(x), place.is_per_row};
+        inputs.operands[Leaves] = {x.storage(), x.data(),         x.extents(),
+                                   x.strides(), gradient_slot(x), place.is_per_row};
     }
 };
 
@@ -73,7 +73,8 @@ struct Lower<Scalar, At, Leaves, Constants, Reductions, with_gradients> {
 
     template <class Inputs>
     static void collect(const Scalar& x, Inputs& inputs) {
-        inputs.constants[Constants] = static_cast<std::remove_reference_t<decltype(inputs.constants[0])>>(x.value);
+        inputs.constants[Constants] =
+            static_cast<std::remove_reference_t<decltype(inputs.constants[0])>>(x.value);
     }
 };
 
@@ -81,7 +82,8 @@ template <class F, class A, class At, int Leaves, int Constants, int Reductions,
 struct Lower<Expression<F, A, void>, At, Leaves, Constants, Reductions, with_gradients> {
     using LowerA = Lower<A, At, Leaves, Constants, Reductions, with_gradients>;
     using type = tree::Apply<F, typename LowerA::type>;
-    static constexpr int leaves = LowerA::leaves, constants = LowerA::constants, reductions = LowerA::reductions;
+    static constexpr int leaves = LowerA::leaves, constants = LowerA::constants,
+                         reductions = LowerA::reductions;
 
     template <class Inputs>
     static void collect(const Expression<F, A, void>& x, Inputs& inputs) {
@@ -94,7 +96,8 @@ struct Lower<Expression<F, A, B>, At, Leaves, Constants, Reductions, with_gradie
     using LowerA = Lower<A, At, Leaves, Constants, Reductions, with_gradients>;
     using LowerB = Lower<B, At, LowerA::leaves, LowerA::constants, LowerA::reductions, with_gradients>;
     using type = tree::Apply<F, typename LowerA::type, typename LowerB::type>;
-    static constexpr int leaves = LowerB::leaves, constants = LowerB::constants, reductions = LowerB::reductions;
+    static constexpr int leaves = LowerB::leaves, constants = LowerB::constants,
+                         reductions = LowerB::reductions;
 
     template <class Inputs>
     static void collect(const Expression<F, A, B>& x, Inputs& inputs) {
@@ -103,7 +106,8 @@ struct Lower<Expression<F, A, B>, At, Leaves, Constants, Reductions, with_gradie
     }
 };
 
-template <class R, bool keeps_axis, class A, class At, int Leaves, int Constants, int Reductions, bool with_gradients>
+template <class R, bool keeps_axis, class A, class At, int Leaves, int Constants, int Reductions,
+          bool with_gradients>
 struct Lower<Reduction<R, keeps_axis, A>, At, Leaves, Constants, Reductions, with_gradients> {
     using LowerA = Lower<A, ReductionPlace<A>, Leaves, Constants, Reductions, with_gradients>;
     static constexpr int index = LowerA::reductions;
@@ -128,8 +132,8 @@ struct ExpressionNode : Node {
     program::Inputs<C, L, K, N> inputs;
 
     void backward() {
-        Kernel<Elementwise, Device>::template backward<Tree, per_row>(program::prepare(inputs),
-                                                                     static_cast<const C*>(output.storage.data()));
+        Kernel<Elementwise, Device>::template backward<Tree, per_row>(
+            program::prepare(inputs), static_cast<const C*>(output.storage.data()));
     }
 };
 
@@ -160,7 +164,8 @@ auto materialize_as(const E& expression) {
         using Reverse = detail::Lower<E, At, 0, 0, 0, true>;
         static_assert(tree::gradients_are<typename Reverse::type, C> && std::same_as<ComputeOf<T>, C>,
                       "tracked values of f32 and f64 do not mix in an expression");
-        using Node = detail::ExpressionNode<D, typename Reverse::type, per_row, C, leaves, constants, reductions>;
+        using Node =
+            detail::ExpressionNode<D, typename Reverse::type, per_row, C, leaves, constants, reductions>;
         return track<Node>(result, std::move(inputs));
     } else {
         return result;

@@ -90,7 +90,8 @@ constexpr bool rows_fit(const RowCodes& part, const Extents& whole) {
 
 }  // namespace detail
 
-/// F applied to A, or to A and B, element by element, not yet evaluated. Its leaves are handles: it never dangles.
+/// F applied to A, or to A and B, element by element, not yet evaluated. Its leaves are handles: it never
+/// dangles.
 template <class F, class A, class B = void>
 class Expression {
     using TraitsA = detail::Traits<A>;
@@ -119,7 +120,8 @@ private:
         // What the types leave open may conflict even where the result's type is exact.
         if constexpr (!TraitsA::shape_type::is_static || !TraitsB::shape_type::is_static)
             if (!result.ok())
-                throw_mismatch<mismatch::extents_do_not_broadcast, F>(detail::extents_of(a), detail::extents_of(b));
+                throw_mismatch<mismatch::extents_do_not_broadcast, F>(detail::extents_of(a),
+                                                                      detail::extents_of(b));
         return result.extents;
     }
 
@@ -191,7 +193,8 @@ private:
 
 namespace detail {
 
-/// What stands for a tensor that it holds: a parameter. (Lazy logits do not: they become one only on request.)
+/// What stands for a tensor that it holds: a parameter. (Lazy logits do not: they become one only on
+/// request.)
 template <class X>
 concept HasTensor = requires(const X& x) {
     { x.tensor() } -> std::same_as<typename X::tensor_type>;
@@ -200,7 +203,7 @@ concept HasTensor = requires(const X& x) {
 /// What may stand in an expression beside numbers: tensors of reals, expressions, and what holds a tensor.
 template <class X>
 concept ExpressionOperand = Lazy<X> || HasTensor<std::remove_cvref_t<X>> ||
-                            (TensorLike<X> && Real<typename std::remove_cvref_t<X>::value_type>);
+    (TensorLike<X>&& Real<typename std::remove_cvref_t<X>::value_type>);
 
 // Constrained, since the operators on tensors are looked up with operands of any library.
 template <class X>
@@ -220,7 +223,8 @@ template <class X>
 using ShapeOfOperand = typename Traits<Operand<X>>::shape_type;
 
 template <class A, class B>
-concept ExpressionOperands = (ExpressionOperand<A> && (ExpressionOperand<B> || std::is_arithmetic_v<std::remove_cvref_t<B>>)) ||
+concept ExpressionOperands = (ExpressionOperand<A> &&
+                              (ExpressionOperand<B> || std::is_arithmetic_v<std::remove_cvref_t<B>>)) ||
                              (ExpressionOperand<B> && std::is_arithmetic_v<std::remove_cvref_t<A>>);
 
 template <class A, class B>
@@ -237,11 +241,12 @@ auto settle(X x) {
 
 template <class F, class A, class B>
 auto combine(A a, B b) {
-    constexpr Extents whole = Broadcast<typename Traits<A>::shape_type, typename Traits<B>::shape_type>::extents;
+    constexpr Extents whole =
+        Broadcast<typename Traits<A>::shape_type, typename Traits<B>::shape_type>::extents;
     constexpr RowCodes rows_a = Traits<A>::rows, rows_b = Traits<B>::rows;
     constexpr bool a_fits = rows_fit(rows_a, whole);
-    constexpr bool b_fits = rows_fit(rows_b, whole) &&
-                            (!a_fits || !rows_a.reduces || !rows_b.reduces || rows_a.drops_axis == rows_b.drops_axis);
+    constexpr bool b_fits = rows_fit(rows_b, whole) && (!a_fits || !rows_a.reduces || !rows_b.reduces ||
+                                                        rows_a.drops_axis == rows_b.drops_axis);
     auto left = settle<a_fits>(std::move(a));
     auto right = settle<b_fits>(std::move(b));
     return Expression<F, decltype(left), decltype(right)>(std::move(left), std::move(right));
@@ -252,14 +257,12 @@ auto combine(A a, B b) {
 /// Applies an elementwise functor of one argument; the result is lazy.
 template <class F, class A>
     requires detail::ExpressionOperand<A>
-auto apply(A&& a) {
-    return Expression<F, detail::Operand<A>>(detail::operand(std::forward<A>(a)));
-}
+auto apply(A&& a) { return Expression<F, detail::Operand<A>>(detail::operand(std::forward<A>(a))); }
 
 /// Applies an elementwise functor of two arguments, broadcasting; the result is lazy. Throws ShapeError where
 /// extents known at run time do not broadcast.
 template <class F, class A, class B>
-    requires(detail::ExpressionOperands<A, B> && detail::broadcasts<A, B>)
+    requires(detail::ExpressionOperands<A, B>&& detail::broadcasts<A, B>)
 auto apply(A&& a, B&& b) {
     return detail::combine<F>(detail::operand(std::forward<A>(a)), detail::operand(std::forward<B>(b)));
 }

@@ -2,69 +2,59 @@
 
 #include <tenon/expression/expression.hpp>
 
-/// Arithmetic and functions of tensors, element by element, broadcasting. All are lazy: they are evaluated together,
-/// in one pass, when assigned to a tensor or passed to an operation.
+/// Arithmetic and functions of tensors, element by element, broadcasting. All are lazy: they are evaluated
+/// together, in one pass, when assigned to a tensor or passed to an operation.
 namespace tenon {
 
 template <class A, class B>
-    requires(detail::ExpressionOperands<A, B> && detail::broadcasts<A, B>)
-auto operator+(A&& a, B&& b) {
-    return apply<functor::Add>(std::forward<A>(a), std::forward<B>(b));
-}
+    requires(detail::ExpressionOperands<A, B>&& detail::broadcasts<A, B>)
+auto operator+(A&& a, B&& b) { return apply<functor::Add>(std::forward<A>(a), std::forward<B>(b)); }
 template <class A, class B>
     requires(detail::ExpressionOperands<A, B> && !detail::broadcasts<A, B>)
-mismatch::extents_do_not_broadcast<functor::Add, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>> operator+(A&&,
-                                                                                                                B&&);
+mismatch::extents_do_not_broadcast<functor::Add, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>>
+operator+(A&&, B&&);
 
 template <class A, class B>
-    requires(detail::ExpressionOperands<A, B> && detail::broadcasts<A, B>)
-auto operator-(A&& a, B&& b) {
-    return apply<functor::Subtract>(std::forward<A>(a), std::forward<B>(b));
-}
+    requires(detail::ExpressionOperands<A, B>&& detail::broadcasts<A, B>)
+auto operator-(A&& a, B&& b) { return apply<functor::Subtract>(std::forward<A>(a), std::forward<B>(b)); }
 template <class A, class B>
     requires(detail::ExpressionOperands<A, B> && !detail::broadcasts<A, B>)
-mismatch::extents_do_not_broadcast<functor::Subtract, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>> operator-(
-    A&&, B&&);
+mismatch::extents_do_not_broadcast<functor::Subtract, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>>
+operator-(A&&, B&&);
 
 template <class A, class B>
-    requires(detail::ExpressionOperands<A, B> && detail::broadcasts<A, B>)
-auto operator*(A&& a, B&& b) {
-    return apply<functor::Multiply>(std::forward<A>(a), std::forward<B>(b));
-}
+    requires(detail::ExpressionOperands<A, B>&& detail::broadcasts<A, B>)
+auto operator*(A&& a, B&& b) { return apply<functor::Multiply>(std::forward<A>(a), std::forward<B>(b)); }
 template <class A, class B>
     requires(detail::ExpressionOperands<A, B> && !detail::broadcasts<A, B>)
-mismatch::extents_do_not_broadcast<functor::Multiply, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>> operator*(
-    A&&, B&&);
+mismatch::extents_do_not_broadcast<functor::Multiply, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>>
+operator*(A&&, B&&);
 
 template <class A, class B>
-    requires(detail::ExpressionOperands<A, B> && detail::broadcasts<A, B>)
-auto operator/(A&& a, B&& b) {
-    return apply<functor::Divide>(std::forward<A>(a), std::forward<B>(b));
-}
+    requires(detail::ExpressionOperands<A, B>&& detail::broadcasts<A, B>)
+auto operator/(A&& a, B&& b) { return apply<functor::Divide>(std::forward<A>(a), std::forward<B>(b)); }
 template <class A, class B>
     requires(detail::ExpressionOperands<A, B> && !detail::broadcasts<A, B>)
-mismatch::extents_do_not_broadcast<functor::Divide, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>> operator/(
-    A&&, B&&);
+mismatch::extents_do_not_broadcast<functor::Divide, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>>
+operator/(A&&, B&&);
 
 /// The greater of a and b; see `functor::Maximum` for its gradient where they are equal.
 template <class A, class B>
-    requires(detail::ExpressionOperands<A, B> && detail::broadcasts<A, B>)
-auto max(A&& a, B&& b) {
-    return apply<functor::Maximum>(std::forward<A>(a), std::forward<B>(b));
-}
+    requires(detail::ExpressionOperands<A, B>&& detail::broadcasts<A, B>)
+auto max(A&& a, B&& b) { return apply<functor::Maximum>(std::forward<A>(a), std::forward<B>(b)); }
 template <class A, class B>
     requires(detail::ExpressionOperands<A, B> && !detail::broadcasts<A, B>)
-mismatch::extents_do_not_broadcast<functor::Maximum, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>> max(A&&, B&&);
+mismatch::extents_do_not_broadcast<functor::Maximum, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>>
+max(A&&, B&&);
 
 /// The lesser of a and b.
 template <class A, class B>
-    requires(detail::ExpressionOperands<A, B> && detail::broadcasts<A, B>)
-auto min(A&& a, B&& b) {
-    return apply<functor::Minimum>(std::forward<A>(a), std::forward<B>(b));
-}
+    requires(detail::ExpressionOperands<A, B>&& detail::broadcasts<A, B>)
+auto min(A&& a, B&& b) { return apply<functor::Minimum>(std::forward<A>(a), std::forward<B>(b)); }
 template <class A, class B>
     requires(detail::ExpressionOperands<A, B> && !detail::broadcasts<A, B>)
-mismatch::extents_do_not_broadcast<functor::Minimum, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>> min(A&&, B&&);
+mismatch::extents_do_not_broadcast<functor::Minimum, detail::ShapeOfOperand<A>, detail::ShapeOfOperand<B>>
+min(A&&, B&&);
 
 template <detail::ExpressionOperand X>
 auto operator-(X&& x) {

@@ -5,8 +5,8 @@
 #include <tenon/core/host_device.hpp>
 #include <tenon/core/math.hpp>
 
-/// The functions that fuse. Each states its value and its derivative once; the CPU's loop, the GPU's kernel and
-/// the gradient of any expression follow from these. V is a number or a packet of numbers.
+/// The functions that fuse. Each states its value and its derivative once; the CPU's loop, the GPU's kernel
+/// and the gradient of any expression follow from these. V is a number or a packet of numbers.
 namespace tenon::functor {
 
 /// The derivatives of a function of two arguments.
@@ -17,28 +17,42 @@ struct Partials {
 
 struct Add {
     template <class V>
-    TENON_HOST_DEVICE static V value(V a, V b) { return a + b; }
+    TENON_HOST_DEVICE static V value(V a, V b) {
+        return a + b;
+    }
     template <class V>
-    TENON_HOST_DEVICE static Partials<V> derivative(V, V, V) { return {V(1), V(1)}; }
+    TENON_HOST_DEVICE static Partials<V> derivative(V, V, V) {
+        return {V(1), V(1)};
+    }
 };
 
 struct Subtract {
     template <class V>
-    TENON_HOST_DEVICE static V value(V a, V b) { return a - b; }
+    TENON_HOST_DEVICE static V value(V a, V b) {
+        return a - b;
+    }
     template <class V>
-    TENON_HOST_DEVICE static Partials<V> derivative(V, V, V) { return {V(1), V(-1)}; }
+    TENON_HOST_DEVICE static Partials<V> derivative(V, V, V) {
+        return {V(1), V(-1)};
+    }
 };
 
 struct Multiply {
     template <class V>
-    TENON_HOST_DEVICE static V value(V a, V b) { return a * b; }
+    TENON_HOST_DEVICE static V value(V a, V b) {
+        return a * b;
+    }
     template <class V>
-    TENON_HOST_DEVICE static Partials<V> derivative(V a, V b, V) { return {b, a}; }
+    TENON_HOST_DEVICE static Partials<V> derivative(V a, V b, V) {
+        return {b, a};
+    }
 };
 
 struct Divide {
     template <class V>
-    TENON_HOST_DEVICE static V value(V a, V b) { return a / b; }
+    TENON_HOST_DEVICE static V value(V a, V b) {
+        return a / b;
+    }
     template <class V>
     TENON_HOST_DEVICE static Partials<V> derivative(V, V b, V y) {
         const V inverse = reciprocal(b);
@@ -49,7 +63,9 @@ struct Divide {
 /// The greater; where they are equal the gradient is halved between them.
 struct Maximum {
     template <class V>
-    TENON_HOST_DEVICE static V value(V a, V b) { return max(a, b); }
+    TENON_HOST_DEVICE static V value(V a, V b) {
+        return max(a, b);
+    }
     template <class V>
     TENON_HOST_DEVICE static Partials<V> derivative(V a, V b, V) {
         const V first = select(a > b, V(1), select(a == b, V(0.5f), V(0)));
@@ -60,7 +76,9 @@ struct Maximum {
 /// The lesser; where they are equal the gradient is halved between them.
 struct Minimum {
     template <class V>
-    TENON_HOST_DEVICE static V value(V a, V b) { return min(a, b); }
+    TENON_HOST_DEVICE static V value(V a, V b) {
+        return min(a, b);
+    }
     template <class V>
     TENON_HOST_DEVICE static Partials<V> derivative(V a, V b, V) {
         const V first = select(a < b, V(1), select(a == b, V(0.5f), V(0)));
@@ -70,63 +88,97 @@ struct Minimum {
 
 struct Identity {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return x; }
+    TENON_HOST_DEVICE static V value(V x) {
+        return x;
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V, V) { return V(1); }
+    TENON_HOST_DEVICE static V derivative(V, V) {
+        return V(1);
+    }
 };
 
 struct Negate {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return -x; }
+    TENON_HOST_DEVICE static V value(V x) {
+        return -x;
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V, V) { return V(-1); }
+    TENON_HOST_DEVICE static V derivative(V, V) {
+        return V(-1);
+    }
 };
 
 struct Exponential {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return exp(x); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return exp(x);
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V, V y) { return y; }
+    TENON_HOST_DEVICE static V derivative(V, V y) {
+        return y;
+    }
 };
 
 struct Logarithm {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return log(x); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return log(x);
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V x, V) { return reciprocal(x); }
+    TENON_HOST_DEVICE static V derivative(V x, V) {
+        return reciprocal(x);
+    }
 };
 
 struct SquareRoot {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return sqrt(x); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return sqrt(x);
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V, V y) { return V(0.5f) / y; }
+    TENON_HOST_DEVICE static V derivative(V, V y) {
+        return V(0.5f) / y;
+    }
 };
 
 struct ReciprocalSquareRoot {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return rsqrt(x); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return rsqrt(x);
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V, V y) { return V(-0.5f) * y * y * y; }
+    TENON_HOST_DEVICE static V derivative(V, V y) {
+        return V(-0.5f) * y * y * y;
+    }
 };
 
 struct Reciprocal {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return reciprocal(x); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return reciprocal(x);
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V, V y) { return -y * y; }
+    TENON_HOST_DEVICE static V derivative(V, V y) {
+        return -y * y;
+    }
 };
 
 struct Square {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return x * x; }
+    TENON_HOST_DEVICE static V value(V x) {
+        return x * x;
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V x, V) { return x + x; }
+    TENON_HOST_DEVICE static V derivative(V x, V) {
+        return x + x;
+    }
 };
 
 struct Absolute {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return abs(x); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return abs(x);
+    }
     template <class V>
     TENON_HOST_DEVICE static V derivative(V x, V) {
         return select(x > V(0), V(1), select(x < V(0), V(-1), V(0)));
@@ -135,36 +187,54 @@ struct Absolute {
 
 struct HyperbolicTangent {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return tanh(x); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return tanh(x);
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V, V y) { return V(1) - y * y; }
+    TENON_HOST_DEVICE static V derivative(V, V y) {
+        return V(1) - y * y;
+    }
 };
 
 struct Sine {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return sin(x); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return sin(x);
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V x, V) { return cos(x); }
+    TENON_HOST_DEVICE static V derivative(V x, V) {
+        return cos(x);
+    }
 };
 
 struct Cosine {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return cos(x); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return cos(x);
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V x, V) { return -sin(x); }
+    TENON_HOST_DEVICE static V derivative(V x, V) {
+        return -sin(x);
+    }
 };
 
 struct Sigmoid {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return reciprocal(V(1) + exp(-x)); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return reciprocal(V(1) + exp(-x));
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V, V y) { return y * (V(1) - y); }
+    TENON_HOST_DEVICE static V derivative(V, V y) {
+        return y * (V(1) - y);
+    }
 };
 
 /// x sigmoid(x) (Elfwing et al. 2017).
 struct Silu {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return x * Sigmoid::value(x); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return x * Sigmoid::value(x);
+    }
     template <class V>
     TENON_HOST_DEVICE static V derivative(V x, V y) {
         const V gate = Sigmoid::value(x);
@@ -174,9 +244,13 @@ struct Silu {
 
 struct Relu {
     template <class V>
-    TENON_HOST_DEVICE static V value(V x) { return max(x, V(0)); }
+    TENON_HOST_DEVICE static V value(V x) {
+        return max(x, V(0));
+    }
     template <class V>
-    TENON_HOST_DEVICE static V derivative(V x, V) { return select(x > V(0), V(1), V(0)); }
+    TENON_HOST_DEVICE static V derivative(V x, V) {
+        return select(x > V(0), V(1), V(0));
+    }
 };
 
 }  // namespace tenon::functor
@@ -186,51 +260,83 @@ namespace tenon::reduction {
 
 struct Sum {
     template <class V>
-    TENON_HOST_DEVICE static V combine(V a, V b) { return a + b; }
+    TENON_HOST_DEVICE static V combine(V a, V b) {
+        return a + b;
+    }
     template <class C>
-    TENON_HOST_DEVICE static C identity() { return C(0); }
+    TENON_HOST_DEVICE static C identity() {
+        return C(0);
+    }
     template <class C>
-    TENON_HOST_DEVICE static C finish(C total, C) { return total; }
+    TENON_HOST_DEVICE static C finish(C total, C) {
+        return total;
+    }
     /// The gradient of each element is this factor times that of the result.
     template <class C>
-    TENON_HOST_DEVICE static C share(C) { return C(1); }
+    TENON_HOST_DEVICE static C share(C) {
+        return C(1);
+    }
     static constexpr bool selects = false;
 };
 
 struct Mean {
     template <class V>
-    TENON_HOST_DEVICE static V combine(V a, V b) { return a + b; }
+    TENON_HOST_DEVICE static V combine(V a, V b) {
+        return a + b;
+    }
     template <class C>
-    TENON_HOST_DEVICE static C identity() { return C(0); }
+    TENON_HOST_DEVICE static C identity() {
+        return C(0);
+    }
     template <class C>
-    TENON_HOST_DEVICE static C finish(C total, C count) { return total / count; }
+    TENON_HOST_DEVICE static C finish(C total, C count) {
+        return total / count;
+    }
     template <class C>
-    TENON_HOST_DEVICE static C share(C count) { return C(1) / count; }
+    TENON_HOST_DEVICE static C share(C count) {
+        return C(1) / count;
+    }
     static constexpr bool selects = false;
 };
 
 /// The gradient goes to the greatest elements, in equal parts.
 struct Maximum {
     template <class V>
-    TENON_HOST_DEVICE static V combine(V a, V b) { return max(a, b); }
+    TENON_HOST_DEVICE static V combine(V a, V b) {
+        return max(a, b);
+    }
     template <class C>
-    TENON_HOST_DEVICE static C identity() { return -std::numeric_limits<C>::infinity(); }
+    TENON_HOST_DEVICE static C identity() {
+        return -std::numeric_limits<C>::infinity();
+    }
     template <class C>
-    TENON_HOST_DEVICE static C finish(C total, C) { return total; }
+    TENON_HOST_DEVICE static C finish(C total, C) {
+        return total;
+    }
     template <class C>
-    TENON_HOST_DEVICE static C share(C) { return C(1); }
+    TENON_HOST_DEVICE static C share(C) {
+        return C(1);
+    }
     static constexpr bool selects = true;
 };
 
 struct Minimum {
     template <class V>
-    TENON_HOST_DEVICE static V combine(V a, V b) { return min(a, b); }
+    TENON_HOST_DEVICE static V combine(V a, V b) {
+        return min(a, b);
+    }
     template <class C>
-    TENON_HOST_DEVICE static C identity() { return std::numeric_limits<C>::infinity(); }
+    TENON_HOST_DEVICE static C identity() {
+        return std::numeric_limits<C>::infinity();
+    }
     template <class C>
-    TENON_HOST_DEVICE static C finish(C total, C) { return total; }
+    TENON_HOST_DEVICE static C finish(C total, C) {
+        return total;
+    }
     template <class C>
-    TENON_HOST_DEVICE static C share(C) { return C(1); }
+    TENON_HOST_DEVICE static C share(C) {
+        return C(1);
+    }
     static constexpr bool selects = true;
 };
 

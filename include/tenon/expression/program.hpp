@@ -50,7 +50,8 @@ struct Path {
     }
 };
 
-/// The path of an array of these extents and strides under an iteration over `whole`: broadcast axes get step 0.
+/// The path of an array of these extents and strides under an iteration over `whole`: broadcast axes get step
+/// 0.
 inline Path align(const Extents& whole, int inner, const Extents& extents, const Strides& strides) {
     Path path;
     for (int axis = 0; axis <= inner; ++axis) {
@@ -61,8 +62,8 @@ inline Path align(const Extents& whole, int inner, const Extents& extents, const
     return path;
 }
 
-/// Joins neighbouring axes along which all paths run on evenly, so that rows are few and long. The innermost axis
-/// takes part unless it is one of a reduction.
+/// Joins neighbouring axes along which all paths run on evenly, so that rows are few and long. The innermost
+/// axis takes part unless it is one of a reduction.
 inline Iteration collapse(const Extents& whole, int inner, bool keeps_rows, Path* paths, int path_count) {
     Iteration iteration;
     int last = -1;  // the axis kept last; paths are compacted in place
@@ -87,7 +88,8 @@ inline Iteration collapse(const Extents& whole, int inner, bool keeps_rows, Path
     return iteration;
 }
 
-/// The operands of a fused evaluation, shapes erased: C the type of computation, L leaves, K constants, N reductions.
+/// The operands of a fused evaluation, shapes erased: C the type of computation, L leaves, K constants, N
+/// reductions.
 template <class C, int L, int K, int N>
 struct Inputs {
     Operand operands[L];

@@ -106,9 +106,11 @@ auto reduce_axes(X x) {
         if constexpr (number == X::shape_type::rank - 1) {
             // A dropped axis within the argument would leave rows that are not this reduction's.
             auto argument = settle<!Traits<X>::rows.drops_axis>(std::move(x));
-            return reduce_axes<R, keeps_axis, rest>(Reduction<R, keeps_axis, decltype(argument)>(std::move(argument)));
+            return reduce_axes<R, keeps_axis, rest>(
+                Reduction<R, keeps_axis, decltype(argument)>(std::move(argument)));
         } else {
-            return reduce_axes<R, keeps_axis, rest>(reduce_inner_axis<R, keeps_axis, number>(evaluate(std::move(x))));
+            return reduce_axes<R, keeps_axis, rest>(
+                reduce_inner_axis<R, keeps_axis, number>(evaluate(std::move(x))));
         }
     }
 }
@@ -118,16 +120,16 @@ inline constexpr int mask_of = axis_mask(AxisList<Axes>::axes, Traits<Operand<X>
 
 }  // namespace detail
 
-/// Applies a reduction over the named axes, last first. Over the last axis it is lazy and fuses with what is around
-/// it, in the same pass; over any other axis it is evaluated here, as is all that it is made from.
+/// Applies a reduction over the named axes, last first. Over the last axis it is lazy and fuses with what is
+/// around it, in the same pass; over any other axis it is evaluated here, as is all that it is made from.
 template <class R, class Axes, class X>
-    requires(detail::ExpressionOperand<X> && detail::mask_of<Axes, X> >= 0)
+    requires(detail::ExpressionOperand<X>&& detail::mask_of<Axes, X> >= 0)
 auto reduce(X&& x) {
     return detail::reduce_axes<R, detail::AxisList<Axes>::keeps, detail::mask_of<Axes, X>>(
         detail::operand(std::forward<X>(x)));
 }
 template <class R, class Axes, class X>
-    requires(detail::ExpressionOperand<X> && detail::mask_of<Axes, X> < 0)
+    requires(detail::ExpressionOperand<X>&& detail::mask_of<Axes, X> < 0)
 mismatch::no_such_axis<R, detail::ShapeOfOperand<X>, Axes> reduce(X&&);
 
 /// Sum over the named axes: `sum<axis<1>>(x)`.

@@ -9,8 +9,9 @@
 #include <tenon/core/transfer.hpp>
 #include <tenon/expression/functor.hpp>
 
-/// An expression without its shapes: functors, element types, and how each leaf is read along the innermost axis.
-/// Loops, kernels and nodes are instantiated by this tree only, so that models of different sizes share them.
+/// An expression without its shapes: functors, element types, and how each leaf is read along the innermost
+/// axis. Loops, kernels and nodes are instantiated by this tree only, so that models of different sizes share
+/// them.
 namespace tenon::tree {
 
 /// How a leaf lies along the innermost axis of the iteration.
@@ -88,8 +89,8 @@ struct Evaluate;
 template <class T, int Index, Access access, bool is_tracked>
 struct Evaluate<Leaf<T, Index, access, is_tracked>> {
     template <class V, class C, int L, int K, int R>
-    TENON_HOST_DEVICE static Values<Leaf<T, Index, access, is_tracked>, V> run(const Cursor<C, L, K, R>& cursor,
-                                                                              std::int64_t at) {
+    TENON_HOST_DEVICE static Values<Leaf<T, Index, access, is_tracked>, V> run(
+        const Cursor<C, L, K, R>& cursor, std::int64_t at) {
         const T* data = static_cast<const T*>(cursor.leaf[Index]);
         if constexpr (access == Access::contiguous)
             return {load_as<V>(data + at)};
@@ -111,7 +112,8 @@ struct Evaluate<Constant<Index>> {
 template <class R, int Index, class A>
 struct Evaluate<Reduce<R, Index, A>> {
     template <class V, class C, int L, int K, int N>
-    TENON_HOST_DEVICE static Values<Reduce<R, Index, A>, V> run(const Cursor<C, L, K, N>& cursor, std::int64_t) {
+    TENON_HOST_DEVICE static Values<Reduce<R, Index, A>, V> run(const Cursor<C, L, K, N>& cursor,
+                                                                std::int64_t) {
         return {V(cursor.reduced[Index])};
     }
 };
@@ -187,7 +189,8 @@ struct Reverse<Leaf<T, Index, access, true>> {
 template <class R, int Index, class A>
 struct Reverse<Reduce<R, Index, A>> {
     template <class V, class Sink>
-    TENON_HOST_DEVICE static void run(const Values<Reduce<R, Index, A>, V>&, V gradient, Sink& sink, std::int64_t) {
+    TENON_HOST_DEVICE static void run(const Values<Reduce<R, Index, A>, V>&, V gradient, Sink& sink,
+                                      std::int64_t) {
         if constexpr (needs_gradient<A>) sink.template reduced<Index>(gradient);
     }
 };
@@ -195,7 +198,8 @@ struct Reverse<Reduce<R, Index, A>> {
 template <class F, class A>
 struct Reverse<Apply<F, A>> {
     template <class V, class Sink>
-    TENON_HOST_DEVICE static void run(const Values<Apply<F, A>, V>& values, V gradient, Sink& sink, std::int64_t at) {
+    TENON_HOST_DEVICE static void run(const Values<Apply<F, A>, V>& values, V gradient, Sink& sink,
+                                      std::int64_t at) {
         if constexpr (needs_gradient<A>)
             Reverse<A>::run(values.a, gradient * F::derivative(values.a.value, values.value), sink, at);
     }
@@ -204,7 +208,8 @@ struct Reverse<Apply<F, A>> {
 template <class F, class A, class B>
 struct Reverse<Apply<F, A, B>> {
     template <class V, class Sink>
-    TENON_HOST_DEVICE static void run(const Values<Apply<F, A, B>, V>& values, V gradient, Sink& sink, std::int64_t at) {
+    TENON_HOST_DEVICE static void run(const Values<Apply<F, A, B>, V>& values, V gradient, Sink& sink,
+                                      std::int64_t at) {
         const functor::Partials<V> partials = F::derivative(values.a.value, values.b.value, values.value);
         if constexpr (needs_gradient<A>) Reverse<A>::run(values.a, gradient * partials.first, sink, at);
         if constexpr (needs_gradient<B>) Reverse<B>::run(values.b, gradient * partials.second, sink, at);
@@ -232,8 +237,7 @@ struct Reductions {
 template <class F, class A>
 struct Reductions<Apply<F, A>> : Reductions<A> {};
 template <class F, class A, class B>
-struct Reductions<Apply<F, A, B>>
-    : Join<typename Reductions<A>::type, typename Reductions<B>::type> {};
+struct Reductions<Apply<F, A, B>> : Join<typename Reductions<A>::type, typename Reductions<B>::type> {};
 template <class R, int Index, class A>
 struct Reductions<Reduce<R, Index, A>>
     : Join<typename Reductions<A>::type, ReductionList<Reduce<R, Index, A>>> {};

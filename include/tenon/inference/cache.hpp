@@ -7,8 +7,8 @@
 
 namespace tenon {
 
-/// The keys and values of all tokens so far, for each layer of a model, so that each new token costs only itself.
-/// Memory for `capacity` positions is taken at once.
+/// The keys and values of all tokens so far, for each layer of a model, so that each new token costs only
+/// itself. Memory for `capacity` positions is taken at once.
 template <class Model>
 class KeyValueCache {
     using C = typename Model::Configuration;
@@ -21,8 +21,8 @@ public:
     explicit KeyValueCache(const Model& model, int batch = 1, int capacity = 0)
         : capacity_(capacity > 0 ? capacity : model.sizes.context) {
         if (capacity_ > model.sizes.context)
-            throw ShapeError("cache: expected a capacity of at most the context, " + std::to_string(model.sizes.context) +
-                             ", got " + std::to_string(capacity_));
+            throw ShapeError("cache: expected a capacity of at most the context, " +
+                             std::to_string(model.sizes.context) + ", got " + std::to_string(capacity_));
         const Extents extents(batch, capacity_, model.sizes.key_value_heads, model.sizes.head_width);
         for (int layer = 0; layer < model.sizes.depth; ++layer) {
             keys_.push_back(Stored::with_extents(extents));
@@ -45,8 +45,8 @@ public:
         Seen extend(const K& new_keys, const K& new_values) {
             const int end = length + new_keys.extents()[1];
             if (end > keys.extents()[1])
-                throw ShapeError("cache: expected at most " + std::to_string(keys.extents()[1]) + " positions, got " +
-                                 std::to_string(end));
+                throw ShapeError("cache: expected at most " + std::to_string(keys.extents()[1]) +
+                                 " positions, got " + std::to_string(end));
             copy_to(slice<1>(keys, length, end), new_keys);
             copy_to(slice<1>(values, length, end), new_values);
             return Seen{slice<1>(keys, 0, end), slice<1>(values, 0, end)};

@@ -59,8 +59,8 @@ std::int32_t Generator<Model>::next() {
     const auto ids = Tensor<std::int32_t, Shape<1, dyn>>::borrow(
         std::span(history_).subspan(static_cast<std::size_t>(begin)), end - begin);
     const Tensor logits = model_(ids, cache_).last().tensor();
-    const std::int32_t token =
-        sample(logits.data(), logits.extents()[2], options_, random_.uniform(static_cast<std::uint64_t>(drawn_++)));
+    const std::int32_t token = sample(logits.data(), logits.extents()[2], options_,
+                                      random_.uniform(static_cast<std::uint64_t>(drawn_++)));
     feed({&token, 1});
     return token;
 }

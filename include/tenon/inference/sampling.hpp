@@ -15,7 +15,8 @@ namespace tenon {
 struct SamplingOptions {
     double temperature = 1;  ///< divides the logits; 0 takes the greatest
     int top_k = 0;           ///< only the k most likely tokens; 0: all
-    double top_p = 1;        ///< only the most likely tokens that together reach p (Holtzman et al. 2020, "nucleus")
+    double top_p =
+        1;  ///< only the most likely tokens that together reach p (Holtzman et al. 2020, "nucleus")
 };
 
 /// Throws Error where an option is out of range.
@@ -25,7 +26,8 @@ inline void require_valid(const SamplingOptions& options) {
     };
     if (!(options.temperature >= 0 && options.temperature < 1e300))
         fail("a temperature of at least 0", std::to_string(options.temperature));
-    if (!(options.top_p > 0 && options.top_p <= 1)) fail("a top-p above 0, at most 1", std::to_string(options.top_p));
+    if (!(options.top_p > 0 && options.top_p <= 1))
+        fail("a top-p above 0, at most 1", std::to_string(options.top_p));
     if (options.top_k < 0) fail("a top-k of at least 0", std::to_string(options.top_k));
 }
 
@@ -41,9 +43,9 @@ int greatest_logit(const T* logits, int count) {
 
 }  // namespace detail
 
-/// Draws a token from `count` logits; `uniform` lies in [0, 1). The first of equals comes first, so the result is a
-/// function of the arguments. Takes nothing from malloc once a thread's workspace has grown. Throws Error where the
-/// options are out of range.
+/// Draws a token from `count` logits; `uniform` lies in [0, 1). The first of equals comes first, so the
+/// result is a function of the arguments. Takes nothing from malloc once a thread's workspace has grown.
+/// Throws Error where the options are out of range.
 template <class T>
 int sample(const T* logits, int count, const SamplingOptions& options, double uniform) {
     require_valid(options);
@@ -56,7 +58,8 @@ int sample(const T* logits, int count, const SamplingOptions& options, double un
     double total = 0;
     for (int i = 0; i < count; ++i) {
         order[i] = i;
-        weights[i] = std::exp((static_cast<double>(logits[i]) - static_cast<double>(logits[best])) / options.temperature);
+        weights[i] = std::exp((static_cast<double>(logits[i]) - static_cast<double>(logits[best])) /
+                              options.temperature);
         total += weights[i];
     }
     int kept = count;

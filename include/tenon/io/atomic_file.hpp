@@ -1,14 +1,13 @@
 #pragma once
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
+#include <fcntl.h>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unistd.h>
 
 #include "tenon/io/file.hpp"
 

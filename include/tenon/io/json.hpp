@@ -1,8 +1,5 @@
 #pragma once
 
-#include <rapidjson/error/en.h>
-#include <rapidjson/reader.h>
-
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +10,9 @@
 #include <system_error>
 #include <utility>
 #include <vector>
+
+#include <rapidjson/error/en.h>
+#include <rapidjson/reader.h>
 
 #include "tenon/core/error.hpp"
 #include "tenon/io/json_text.hpp"

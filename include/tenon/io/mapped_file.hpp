@@ -1,11 +1,10 @@
 #pragma once
 
-#include <sys/mman.h>
-
 #include <cerrno>
 #include <cstddef>
 #include <span>
 #include <string>
+#include <sys/mman.h>
 #include <utility>
 
 #include "tenon/io/file.hpp"

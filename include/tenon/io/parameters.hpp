@@ -19,7 +19,8 @@ template <class From, class To>
 void convert_elements(const std::byte* from, To* to, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i) {
         From element;
-        std::memcpy(&element, from + i * static_cast<std::int64_t>(sizeof(From)), sizeof(From));  // files may not align
+        std::memcpy(&element, from + i * static_cast<std::int64_t>(sizeof(From)),
+                    sizeof(From));  // files may not align
         to[i] = static_cast<To>(static_cast<ComputeOf<From>>(element));
     }
 }
@@ -53,9 +54,9 @@ inline std::vector<std::int64_t> shape_of(const Extents& extents) {
 
 }  // namespace detail
 
-/// Loads all parameters of a model from a Checkpoint or a Safetensors file, converted to the model's type. Throws
-/// FileError, naming file and key, where a tensor is missing, has another shape, or is left over, so that nothing is
-/// silently wrong.
+/// Loads all parameters of a model from a Checkpoint or a Safetensors file, converted to the model's type.
+/// Throws FileError, naming file and key, where a tensor is missing, has another shape, or is left over, so
+/// that nothing is silently wrong.
 template <class Model, class Source>
 void load_parameters(Model& model, const Source& source, const CheckpointNames& names) {
     std::size_t used = 0;
@@ -66,7 +67,8 @@ void load_parameters(Model& model, const Source& source, const CheckpointNames& 
         if (entry.shape != expected)
             throw FileError(source.where() + ": " + key + ": expected shape " + detail::shape_text(expected) +
                             ", got " + detail::shape_text(entry.shape));
-        if (!detail::read_elements(entry, static_cast<typename Model::Value*>(parameter.data), parameter.size()))
+        if (!detail::read_elements(entry, static_cast<typename Model::Value*>(parameter.data),
+                                   parameter.size()))
             throw FileError(source.where() + ": " + key + ": expected real elements, got " +
                             std::string(name_of(entry.type)));
         ++used;
@@ -74,7 +76,9 @@ void load_parameters(Model& model, const Source& source, const CheckpointNames& 
     if (used == source.size()) return;
     // Something is left over: which?
     std::vector<std::string> expected;
-    for_each_parameter(model, [&](std::string_view name, ParameterBase&) { expected.push_back(checkpoint_name(names, name)); });
+    for_each_parameter(model, [&](std::string_view name, ParameterBase&) {
+        expected.push_back(checkpoint_name(names, name));
+    });
     source.for_each([&](const SafetensorsEntry& entry) {
         if (std::find(expected.begin(), expected.end(), entry.name) != expected.end()) return;
         if (!names.ignored.empty() && entry.name.ends_with(names.ignored)) return;
@@ -91,15 +95,16 @@ void load_parameters(Model& model, const Source& source, const CheckpointNames& 
     });
 }
 
-/// A model of these sizes with the parameters of a checkpoint. Whether the checkpoint has that many is looked at first,
-/// so that a wrong configuration does not ask for memory without bounds. Throws like `load_parameters`.
+/// A model of these sizes with the parameters of a checkpoint. Whether the checkpoint has that many is looked
+/// at first, so that a wrong configuration does not ask for memory without bounds. Throws like
+/// `load_parameters`.
 template <class Model, class Source>
 Model load_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names) {
     const auto expect = [&](const std::string& key, std::vector<std::int64_t> shape) {
         const SafetensorsEntry& entry = source.at(key);
         if (entry.shape != shape)
-            throw FileError(source.where() + ": " + key + ": expected shape " + detail::shape_text(shape) + ", got " +
-                            detail::shape_text(entry.shape));
+            throw FileError(source.where() + ": " + key + ": expected shape " + detail::shape_text(shape) +
+                            ", got " + detail::shape_text(entry.shape));
     };
     expect(std::string(names.embedding), {sizes.vocabulary, sizes.width});
     const std::string block = std::string(names.block) + std::to_string(sizes.depth - 1) + ".";
@@ -110,13 +115,15 @@ Model load_model(const TransformerSizes& sizes, const Source& source, const Chec
     return model;
 }
 
-/// Writes all parameters of a model as a safetensors file: to a temporary file first, synced and renamed. Throws
-/// FileError.
+/// Writes all parameters of a model as a safetensors file: to a temporary file first, synced and renamed.
+/// Throws FileError.
 template <class Model>
 void save_parameters(Model& model, const std::string& path, const CheckpointNames& names) {
     std::vector<SafetensorsTensor> tensors;
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
-        tensors.push_back({checkpoint_name(names, name), parameter.type, detail::shape_of(parameter.extents),
+        tensors.push_back({checkpoint_name(names, name),
+                           parameter.type,
+                           detail::shape_of(parameter.extents),
                            {static_cast<const std::byte*>(parameter.data),
                             static_cast<std::size_t>(parameter.size()) * sizeof(typename Model::Value)}});
     });

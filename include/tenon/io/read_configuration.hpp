@@ -5,9 +5,9 @@
 #include <utility>
 #include <vector>
 
-#include "tenon/model/configuration_table.hpp"
 #include "tenon/io/file.hpp"
 #include "tenon/io/json.hpp"
+#include "tenon/model/configuration_table.hpp"
 
 namespace tenon {
 

@@ -29,8 +29,8 @@ constexpr Architecture find_architecture(const ConfigurationTable& table, Archit
 }
 }  // namespace detail
 
-/// The architecture that a configuration names, at compile time or run time. Throws FileError where it is known and
-/// a number is missing.
+/// The architecture that a configuration names, at compile time or run time. Throws FileError where it is
+/// known and a number is missing.
 constexpr Architecture find_architecture(const ConfigurationTable& table) {
     return detail::find_architecture(table, Architectures{});
 }

@@ -8,7 +8,8 @@ namespace tenon {
 /// What a Transformer's configuration says where it says nothing else. A configuration is a type:
 ///
 ///     struct TinyStories : TransformerDefaults {
-///         static constexpr int vocabulary = 10'000, context = 256, width = 512, depth = 4, heads = 16, hidden = 1344;
+///         static constexpr int vocabulary = 10'000, context = 256, width = 512, depth = 4, heads = 16,
+///         hidden = 1344;
 ///     };
 ///
 /// Each number may be `dyn` instead; it is then given in TransformerSizes when the model is made.
@@ -23,7 +24,8 @@ struct TransformerDefaults {
 
 /// A Transformer's numbers as values.
 struct TransformerSizes {
-    int vocabulary = 0, context = 0, width = 0, depth = 0, heads = 0, key_value_heads = 0, head_width = 0, hidden = 0;
+    int vocabulary = 0, context = 0, width = 0, depth = 0, heads = 0, key_value_heads = 0, head_width = 0,
+        hidden = 0;
     bool tied = false;
     RotaryPairs rotary_pairs = RotaryPairs::interleaved;
     double rotary_base = 10'000, norm_epsilon = 1e-5;
@@ -31,16 +33,17 @@ struct TransformerSizes {
 
 /// The configuration whose numbers are all given at run time.
 struct DynamicTransformer : TransformerDefaults {
-    static constexpr auto vocabulary = dyn, context = dyn, width = dyn, depth = dyn, heads = dyn, key_value_heads = dyn,
-                          head_width = dyn, hidden = dyn;
+    static constexpr auto vocabulary = dyn, context = dyn, width = dyn, depth = dyn, heads = dyn,
+                          key_value_heads = dyn, head_width = dyn, hidden = dyn;
 };
 
-/// The configuration type of numbers known at compile time: `StaticTransformer<sizes>` for a constant of static storage.
+/// The configuration type of numbers known at compile time: `StaticTransformer<sizes>` for a constant of
+/// static storage.
 template <const TransformerSizes& sizes>
 struct StaticTransformer {
-    static constexpr int vocabulary = sizes.vocabulary, context = sizes.context, width = sizes.width, depth = sizes.depth,
-                         heads = sizes.heads, key_value_heads = sizes.key_value_heads, head_width = sizes.head_width,
-                         hidden = sizes.hidden;
+    static constexpr int vocabulary = sizes.vocabulary, context = sizes.context, width = sizes.width,
+                         depth = sizes.depth, heads = sizes.heads, key_value_heads = sizes.key_value_heads,
+                         head_width = sizes.head_width, hidden = sizes.hidden;
     static constexpr bool tied = sizes.tied;
     static constexpr RotaryPairs rotary_pairs = sizes.rotary_pairs;
     static constexpr double rotary_base = sizes.rotary_base, norm_epsilon = sizes.norm_epsilon;
@@ -61,7 +64,8 @@ struct transformer_head_width_is_odd;
 namespace detail {
 
 /// The faults of a configuration's codes, in the order of the mismatches above; 0 for none.
-constexpr int transformer_fault(ExtentCode width, ExtentCode heads, ExtentCode key_value_heads, ExtentCode head_width) {
+constexpr int transformer_fault(ExtentCode width, ExtentCode heads, ExtentCode key_value_heads,
+                                ExtentCode head_width) {
     if (!is_exact(heads)) return 0;
     if (head_width == 0 && is_exact(width) && (heads == 0 || width % heads != 0)) return 1;
     if (is_exact(key_value_heads) && key_value_heads != 0 && heads % key_value_heads != 0) return 2;
@@ -89,16 +93,19 @@ struct Resolved {
 };
 
 /// A base class: incomplete, and named after the fault, for a configuration that does not fit together.
-template <class C, int fault = transformer_fault(extent_code(C::width), extent_code(C::heads), extent_code(C::key_value_heads),
-                                                 extent_code(C::head_width))>
+template <class C, int fault = transformer_fault(extent_code(C::width), extent_code(C::heads),
+                                                 extent_code(C::key_value_heads), extent_code(C::head_width))>
 struct CheckConfiguration {};
 template <class C>
-struct CheckConfiguration<C, 1> : mismatch::transformer_width_is_no_multiple_of_heads<Shape<C::width>, Shape<C::heads>> {};
+struct CheckConfiguration<C, 1>
+    : mismatch::transformer_width_is_no_multiple_of_heads<Shape<C::width>, Shape<C::heads>> {};
 template <class C>
 struct CheckConfiguration<C, 2>
-    : mismatch::transformer_heads_are_no_multiple_of_key_value_heads<Shape<C::heads>, Shape<C::key_value_heads>> {};
+    : mismatch::transformer_heads_are_no_multiple_of_key_value_heads<Shape<C::heads>,
+                                                                     Shape<C::key_value_heads>> {};
 template <class C>
-struct CheckConfiguration<C, 3> : mismatch::transformer_head_width_is_odd<Shape<C::width>, Shape<Resolved<C>::head_width>> {};
+struct CheckConfiguration<C, 3>
+    : mismatch::transformer_head_width_is_odd<Shape<C::width>, Shape<Resolved<C>::head_width>> {};
 
 }  // namespace detail
 
@@ -122,11 +129,13 @@ constexpr TransformerSizes sizes_of() {
     return sizes;
 }
 
-/// Sizes with their defaults worked out. Throws ShapeError with the words of the compile error where they do not fit
-/// together.
+/// Sizes with their defaults worked out. Throws ShapeError with the words of the compile error where they do
+/// not fit together.
 inline TransformerSizes resolved(TransformerSizes sizes) {
     const auto require = [](const char* name, int value) {
-        if (value <= 0) throw ShapeError(std::string("transformer: expected a positive ") + name + ", got " + std::to_string(value));
+        if (value <= 0)
+            throw ShapeError(std::string("transformer: expected a positive ") + name + ", got " +
+                             std::to_string(value));
     };
     require("vocabulary", sizes.vocabulary);
     require("context", sizes.context);
@@ -134,25 +143,30 @@ inline TransformerSizes resolved(TransformerSizes sizes) {
     require("depth", sizes.depth);
     require("number of heads", sizes.heads);
     require("hidden width", sizes.hidden);
-    const int fault = detail::transformer_fault(sizes.width, sizes.heads, sizes.key_value_heads, sizes.head_width);
+    const int fault =
+        detail::transformer_fault(sizes.width, sizes.heads, sizes.key_value_heads, sizes.head_width);
     if (fault == 1)
-        throw_mismatch<mismatch::transformer_width_is_no_multiple_of_heads>(Extents(sizes.width), Extents(sizes.heads));
+        throw_mismatch<mismatch::transformer_width_is_no_multiple_of_heads>(Extents(sizes.width),
+                                                                            Extents(sizes.heads));
     if (fault == 2)
-        throw_mismatch<mismatch::transformer_heads_are_no_multiple_of_key_value_heads>(Extents(sizes.heads),
-                                                                                      Extents(sizes.key_value_heads));
+        throw_mismatch<mismatch::transformer_heads_are_no_multiple_of_key_value_heads>(
+            Extents(sizes.heads), Extents(sizes.key_value_heads));
     if (sizes.key_value_heads == 0) sizes.key_value_heads = sizes.heads;
     if (sizes.head_width == 0) sizes.head_width = sizes.width / sizes.heads;
     if (fault == 3)
-        throw_mismatch<mismatch::transformer_head_width_is_odd>(Extents(sizes.width), Extents(sizes.head_width));
+        throw_mismatch<mismatch::transformer_head_width_is_odd>(Extents(sizes.width),
+                                                                Extents(sizes.head_width));
     require("number of key and value heads", sizes.key_value_heads);
     require("head width", sizes.head_width);
     if (std::int64_t{sizes.heads} * sizes.head_width > 0x7fffffff)
-        throw ShapeError("transformer: expected heads times head width below 2^31, got " + std::to_string(sizes.heads) +
-                         " times " + std::to_string(sizes.head_width));
+        throw ShapeError("transformer: expected heads times head width below 2^31, got " +
+                         std::to_string(sizes.heads) + " times " + std::to_string(sizes.head_width));
     if (!(sizes.rotary_base > 0 && sizes.rotary_base < 1e300))
-        throw ShapeError("transformer: expected a positive rotary base, got " + std::to_string(sizes.rotary_base));
+        throw ShapeError("transformer: expected a positive rotary base, got " +
+                         std::to_string(sizes.rotary_base));
     if (!(sizes.norm_epsilon >= 0 && sizes.norm_epsilon < 1))
-        throw ShapeError("transformer: expected a norm's epsilon from 0 to 1, got " + std::to_string(sizes.norm_epsilon));
+        throw ShapeError("transformer: expected a norm's epsilon from 0 to 1, got " +
+                         std::to_string(sizes.norm_epsilon));
     return sizes;
 }
 

@@ -69,7 +69,9 @@ public:
     }
 
     /// An extent of a model: an integer from 1 to 2^31 - 1. Throws FileError for any other.
-    constexpr int require_length(std::string_view key) const { return checked_length(key, require_integer(key)); }
+    constexpr int require_length(std::string_view key) const {
+        return checked_length(key, require_integer(key));
+    }
     constexpr int length(std::string_view key, int otherwise) const {
         return integer(key) ? require_length(key) : otherwise;
     }
@@ -115,8 +117,8 @@ public:
 private:
     constexpr int checked_length(std::string_view key, std::int64_t value) const {
         if (value < 1 || value > 0x7fffffff)
-            throw FileError(std::string(where_) + ": " + std::string(key) + ": expected a number from 1 to 2147483647, got " +
-                            std::to_string(value));
+            throw FileError(std::string(where_) + ": " + std::string(key) +
+                            ": expected a number from 1 to 2147483647, got " + std::to_string(value));
         return static_cast<int>(value);
     }
 

@@ -28,7 +28,8 @@ struct Cs336 {
 
     /// The assignment's configurations name no model type; its own words tell them.
     static constexpr bool recognizes(const ConfigurationTable& table) {
-        return !table.find("model_type") && table.find("d_model") && table.find("d_ff") && table.find("num_heads");
+        return !table.find("model_type") && table.find("d_model") && table.find("d_ff") &&
+               table.find("num_heads");
     }
 
     /// Throws FileError where a number is missing, or no length.

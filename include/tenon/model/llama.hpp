@@ -6,7 +6,8 @@
 
 namespace tenon {
 
-/// Llama (Touvron et al. 2023) as Hugging Face's checkpoints hold it: half-split rotary pairs, grouped queries.
+/// Llama (Touvron et al. 2023) as Hugging Face's checkpoints hold it: half-split rotary pairs, grouped
+/// queries.
 struct Llama {
     static constexpr std::string_view name = "llama";
 

@@ -12,10 +12,10 @@
 
 namespace tenon {
 
-/// A decoder-only Transformer language model: pre-norm blocks of grouped-query attention with rotary positions and
-/// SwiGLU, a last norm, and a head of its own or tied to the embedding. C is the configuration (see
-/// TransformerDefaults), D and P the device and precision. A plain model only runs forward, and compiles only that;
-/// `Trainable<Transformer<…>>` has gradients, too.
+/// A decoder-only Transformer language model: pre-norm blocks of grouped-query attention with rotary
+/// positions and SwiGLU, a last norm, and a head of its own or tied to the embedding. C is the configuration
+/// (see TransformerDefaults), D and P the device and precision. A plain model only runs forward, and compiles
+/// only that; `Trainable<Transformer<…>>` has gradients, too.
 template <class C, class D = Cpu, Precision P = F32, class Tracking = Untracked>
 class Transformer : detail::CheckConfiguration<C> {
     using Resolved = detail::Resolved<C>;
@@ -27,12 +27,13 @@ public:
     using Setting = tenon::Setting<D, P, Tracking>;
     using Value = typename P::storage;
     using Gradient = typename P::gradient;
-    using Attention = SelfAttention<Setting, C::width, C::heads, Resolved::key_value_heads, Resolved::head_width>;
+    using Attention =
+        SelfAttention<Setting, C::width, C::heads, Resolved::key_value_heads, Resolved::head_width>;
     using Layer = Block<Setting, Attention, C::width, C::hidden>;
     static constexpr bool is_tracked = Tracking::is_tracked;
 
-    /// Elements are uninitialized, to be loaded. `given` has the numbers that C leaves open; throws ShapeError where
-    /// its other numbers are not C's, or where they do not fit together.
+    /// Elements are uninitialized, to be loaded. `given` has the numbers that C leaves open; throws
+    /// ShapeError where its other numbers are not C's, or where they do not fit together.
     explicit Transformer(const TransformerSizes& given = sizes_of<C>())
         : sizes(resolved(given)),
           embedding(Role::embedding, Extents(sizes.vocabulary, sizes.width)),
@@ -40,9 +41,9 @@ public:
           rotations_(sizes.context, sizes.head_width, sizes.rotary_base) {
         blocks.reserve(static_cast<std::size_t>(sizes.depth));
         for (int i = 0; i < sizes.depth; ++i)
-            blocks.emplace_back(
-                Attention(sizes.rotary_pairs, sizes.width, sizes.heads, sizes.key_value_heads, sizes.head_width),
-                sizes.norm_epsilon, sizes.width, sizes.hidden);
+            blocks.emplace_back(Attention(sizes.rotary_pairs, sizes.width, sizes.heads, sizes.key_value_heads,
+                                          sizes.head_width),
+                                sizes.norm_epsilon, sizes.width, sizes.hidden);
         if (!sizes.tied) head.emplace(Role::head, Extents(sizes.vocabulary, sizes.width));
     }
 
@@ -52,11 +53,11 @@ public:
     }
 
     /// A model that only runs forward, on the same parameters.
-    explicit Transformer(Transformer<C, D, P, Tracked>& trained)
-        requires(!Tracking::is_tracked)
+    explicit Transformer(Transformer<C, D, P, Tracked>& trained) requires(!Tracking::is_tracked)
         : Transformer(trained.sizes) {
         std::vector<ParameterBase*> sources;
-        for_each_parameter(trained, [&](std::string_view, ParameterBase& parameter) { sources.push_back(&parameter); });
+        for_each_parameter(
+            trained, [&](std::string_view, ParameterBase& parameter) { sources.push_back(&parameter); });
         std::size_t next = 0;
         for_each_parameter(*this, [&](std::string_view, ParameterBase& parameter) {
             parameter.storage = sources[next]->storage;
@@ -96,7 +97,8 @@ private:
     auto run(const Ids& ids, CacheOf cache_of) const {
         static_assert(Ids::rank == 2, "a Transformer takes token ids of shape [batch, time]");
         auto x = tenon::embedding(embedding, ids);
-        for (std::size_t i = 0; i < blocks.size(); ++i) x = blocks[i](x, rotations_, cache_of(static_cast<int>(i)));
+        for (std::size_t i = 0; i < blocks.size(); ++i)
+            x = blocks[i](x, rotations_, cache_of(static_cast<int>(i)));
         return Logits(norm(x), (head ? *head : embedding).tensor());
     }
 

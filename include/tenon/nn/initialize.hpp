@@ -29,17 +29,17 @@ void initialize_parameter(const ParameterBase& parameter, const Philox& random) 
             break;
         case Role::matrix:
         case Role::head:
-            fill_truncated_normal(to, parameter.size(), std::sqrt(2.0 / (parameter.extents[0] + parameter.extents[1])),
-                                  random);
+            fill_truncated_normal(to, parameter.size(),
+                                  std::sqrt(2.0 / (parameter.extents[0] + parameter.extents[1])), random);
             break;
     }
 }
 
 }  // namespace detail
 
-/// CS336's initializers: matrices normal with variance 2 / (in + out), embeddings with variance 1, both truncated at
-/// three standard deviations; gains are 1. Parameter number i draws from stream i of the seed, so the values do not
-/// depend on the number of threads.
+/// CS336's initializers: matrices normal with variance 2 / (in + out), embeddings with variance 1, both
+/// truncated at three standard deviations; gains are 1. Parameter number i draws from stream i of the seed,
+/// so the values do not depend on the number of threads.
 template <class Model>
 void initialize(Model& model, Seed seed) {
     std::uint64_t stream = 0;

@@ -16,7 +16,8 @@ template <class Setting, auto Width, auto Heads, auto KeyValueHeads, auto HeadWi
 class SelfAttention {
 public:
     /// The lengths are needed where the types leave them open.
-    explicit SelfAttention(RotaryPairs pairs, int width = bound_of(extent_code(Width)), int heads = bound_of(extent_code(Heads)),
+    explicit SelfAttention(RotaryPairs pairs, int width = bound_of(extent_code(Width)),
+                           int heads = bound_of(extent_code(Heads)),
                            int key_value_heads = bound_of(extent_code(KeyValueHeads)),
                            int head_width = bound_of(extent_code(HeadWidth)))
         : query(heads * head_width, width),
@@ -31,9 +32,10 @@ public:
     /// `cache`: NoCache, or one layer's keys and values, which are extended by those of x.
     template <TensorLike X, class Rotations, class Cache>
     auto operator()(const X& x, const Rotations& rotations, Cache&& cache) const {
-        auto q = rotary(split_axis<2, Heads, HeadWidth>(query(x), heads_, head_width_), rotations, pairs_, cache.length);
-        auto k = rotary(split_axis<2, KeyValueHeads, HeadWidth>(key(x), key_value_heads_, head_width_), rotations, pairs_,
+        auto q = rotary(split_axis<2, Heads, HeadWidth>(query(x), heads_, head_width_), rotations, pairs_,
                         cache.length);
+        auto k = rotary(split_axis<2, KeyValueHeads, HeadWidth>(key(x), key_value_heads_, head_width_),
+                        rotations, pairs_, cache.length);
         auto v = split_axis<2, KeyValueHeads, HeadWidth>(value(x), key_value_heads_, head_width_);
         if constexpr (std::same_as<std::remove_cvref_t<Cache>, NoCache>) {
             return output(merge_axes<2>(attention(q, k, v)));

@@ -8,8 +8,8 @@
 
 namespace tenon {
 
-/// Walks the parameters of a model, each under its full name, shapes erased: initializing, counting, loading, saving
-/// and optimizing are written against it.
+/// Walks the parameters of a model, each under its full name, shapes erased: initializing, counting, loading,
+/// saving and optimizing are written against it.
 class ParameterVisitor {
 public:
     template <class F>

@@ -26,7 +26,8 @@ struct Kernel<GradientNorm, Cpu> {
                 const std::int64_t end = std::min(count, (index + 1) * block);
                 V sum(C(0));
                 for (std::int64_t at = index * block; at < end; at += V::size) {
-                    const V x = V::load_partial(data + at, static_cast<int>(std::min<std::int64_t>(V::size, end - at)));
+                    const V x = V::load_partial(data + at,
+                                                static_cast<int>(std::min<std::int64_t>(V::size, end - at)));
                     sum = fma(x, x, sum);
                 }
                 partial[index] = static_cast<double>(sum.sum());
@@ -60,8 +61,10 @@ struct Kernel<AdamWUpdate, Cpu> {
             for (std::int64_t at = first; at < last; at += V::size) {
                 const int lanes = static_cast<int>(std::min<std::int64_t>(V::size, last - at));
                 const V g = V::load_partial(gradient + at, lanes);
-                const V m = fma(V(step.beta1), V::load_partial(first_moment + at, lanes), V(step.one_minus_beta1) * g);
-                const V v = fma(V(step.beta2), V::load_partial(second_moment + at, lanes), V(step.one_minus_beta2) * g * g);
+                const V m = fma(V(step.beta1), V::load_partial(first_moment + at, lanes),
+                                V(step.one_minus_beta1) * g);
+                const V v = fma(V(step.beta2), V::load_partial(second_moment + at, lanes),
+                                V(step.one_minus_beta2) * g * g);
                 const V root = fma(sqrt(v), V(step.inverse_root_correction), V(step.epsilon));
                 const V p = V::load_partial(parameter + at, lanes) * V(step.keep) - V(step.rate) * m / root;
                 m.store_partial(first_moment + at, lanes);

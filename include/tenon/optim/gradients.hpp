@@ -14,7 +14,8 @@ struct GradientNorm {};
 template <class Model>
 std::vector<ParameterBase*> parameters_of(Model& model) {
     std::vector<ParameterBase*> parameters;
-    for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) { parameters.push_back(&parameter); });
+    for_each_parameter(model,
+                       [&](std::string_view, ParameterBase& parameter) { parameters.push_back(&parameter); });
     return parameters;
 }
 
@@ -29,16 +30,18 @@ double gradient_norm(const std::vector<ParameterBase*>& parameters) {
     return std::sqrt(total);
 }
 
-/// Scales all gradients so that their norm is at most `maximum`: by maximum / (norm + 1e-6), as PyTorch and CS336 do.
-/// Returns the norm before. (Pascanu et al. 2013, "On the difficulty of training recurrent neural networks")
+/// Scales all gradients so that their norm is at most `maximum`: by maximum / (norm + 1e-6), as PyTorch and
+/// CS336 do. Returns the norm before. (Pascanu et al. 2013, "On the difficulty of training recurrent neural
+/// networks")
 template <class C, class Device>
 double clip_gradient_norm(const std::vector<ParameterBase*>& parameters, double maximum) {
     const double norm = gradient_norm<C, Device>(parameters), scale = maximum / (norm + 1e-6);
     if (scale < 1)
         for (const ParameterBase* parameter : parameters)
             if (parameter->gradient && parameter->gradient->written)
-                Kernel<GradientNorm, Device>::template scale<C>(static_cast<C*>(parameter->gradient->storage.data()),
-                                                                parameter->size(), static_cast<C>(scale));
+                Kernel<GradientNorm, Device>::template scale<C>(
+                    static_cast<C*>(parameter->gradient->storage.data()), parameter->size(),
+                    static_cast<C>(scale));
     return norm;
 }
 

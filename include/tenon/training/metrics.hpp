@@ -1,15 +1,14 @@
 #pragma once
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <concepts>
 #include <cstddef>
+#include <fcntl.h>
 #include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unistd.h>
 #include <utility>
 
 #include "tenon/io/file.hpp"

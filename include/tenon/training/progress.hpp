@@ -1,15 +1,14 @@
 #pragma once
 
-#include <sys/ioctl.h>
-#include <time.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <string>
 #include <string_view>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
 #include <utility>
 
 namespace tenon {

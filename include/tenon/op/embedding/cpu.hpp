@@ -29,13 +29,14 @@ struct Kernel<Embedding, Cpu> {
                          Contribution<C> gradient) {
         const std::int64_t width = table[1];
         if (!gradient.accumulate) std::fill_n(gradient.data, table.count(), C(0));
-        parallel_for(width, std::max<std::int64_t>(16, 65536 / (count + 1)), [&](std::int64_t first, std::int64_t last) {
-            for (std::int64_t i = 0; i < count; ++i) {
-                C* to = gradient.data + static_cast<std::int64_t>(ids[i]) * width;
-                const C* from = upstream + i * width;
-                for (std::int64_t at = first; at < last; ++at) to[at] += from[at];
-            }
-        });
+        parallel_for(width, std::max<std::int64_t>(16, 65536 / (count + 1)),
+                     [&](std::int64_t first, std::int64_t last) {
+                         for (std::int64_t i = 0; i < count; ++i) {
+                             C* to = gradient.data + static_cast<std::int64_t>(ids[i]) * width;
+                             const C* from = upstream + i * width;
+                             for (std::int64_t at = first; at < last; ++at) to[at] += from[at];
+                         }
+                     });
     }
 };
 

@@ -15,7 +15,7 @@ struct embedding_weight_is_not_a_matrix;
 
 template <class T>
 concept TokenTensor = TensorLike<T> && std::integral<typename std::remove_cvref_t<T>::value_type> &&
-                      std::remove_cvref_t<T>::is_packed;
+    std::remove_cvref_t<T>::is_packed;
 
 /// [vocabulary, width], [...] -> [..., width].
 constexpr Deduction embedding_rule(const Extents& weight, Extents ids) {
@@ -42,15 +42,16 @@ struct EmbeddingNode : Node {
     void backward() {
         using C = ComputeOf<T>;
         if (!weight.slot) return;
-        Kernel<Embedding, Device>::backward(weight.view.extents, ids, count, static_cast<const C*>(output.storage.data()),
+        Kernel<Embedding, Device>::backward(weight.view.extents, ids, count,
+                                            static_cast<const C*>(output.storage.data()),
                                             contribute<C, Device>(*weight.slot));
     }
 };
 
 }  // namespace detail
 
-/// The rows of `weight` [vocabulary, width] that `ids` name. Throws Error where an id is not below `vocabulary`.
-/// `ids` must outlive the backward pass.
+/// The rows of `weight` [vocabulary, width] that `ids` name. Throws Error where an id is not below
+/// `vocabulary`. `ids` must outlive the backward pass.
 template <Argument W, TokenTensor Ids>
     requires(EmbeddingRule<ShapeOfArgument<W>, typename Ids::shape_type>::deduction.ok())
 auto embedding(W&& table, const Ids& ids) {
@@ -70,9 +71,9 @@ auto embedding(W&& table, const Ids& ids) {
 }
 template <Argument W, TokenTensor Ids>
     requires(!EmbeddingRule<ShapeOfArgument<W>, typename Ids::shape_type>::deduction.ok())
-mismatch::embedding_weight_is_not_a_matrix<ShapeOfArgument<W>, typename Ids::shape_type> embedding(W&&, const Ids&);
+mismatch::embedding_weight_is_not_a_matrix < ShapeOfArgument<W>,
+typename Ids::shape_type > embedding(W&&, const Ids&);
 template <class W, TokenTensor Ids>
-    requires NamedExpression<W>
-NamedExpressionError<Embedding, W> embedding(W&&, const Ids&);
+    requires NamedExpression<W> NamedExpressionError<Embedding, W> embedding(W&&, const Ids&);
 
 }  // namespace tenon

@@ -2,12 +2,13 @@
 
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/workspace.hpp>
-#include <tenon/op/matmul/product.hpp>
 #include <tenon/op/matmul/matmul.hpp>
+#include <tenon/op/matmul/product.hpp>
 
 namespace tenon {
 
-/// 16-bit operands are converted to float first, and a 16-bit result is rounded once; gradients are of ComputeOf<T>.
+/// 16-bit operands are converted to float first, and a 16-bit result is rounded once; gradients are of
+/// ComputeOf<T>.
 template <>
 struct Kernel<Matmul, Cpu> {
     /// c is packed and overwritten.
@@ -22,8 +23,9 @@ struct Kernel<Matmul, Cpu> {
             result = workspace.take<C>(static_cast<std::size_t>(count));
         else
             result = c;
-        kernel::batched_matrix_product<C>(p.batch, p.rows, p.columns, p.depth, left.matrix, left.step, right.matrix,
-                                          right.step, {result, p.columns, 1}, p.rows * p.columns, false);
+        kernel::batched_matrix_product<C>(p.batch, p.rows, p.columns, p.depth, left.matrix, left.step,
+                                          right.matrix, right.step, {result, p.columns, 1},
+                                          p.rows * p.columns, false);
         if constexpr (is_half<T>)
             parallel_for(count, 16384, [&](std::int64_t first, std::int64_t last) {
                 for (std::int64_t i = first; i < last; ++i) c[i] = T(result[i]);
@@ -32,15 +34,16 @@ struct Kernel<Matmul, Cpu> {
 
     /// The gradient of a is upstream times b transposed; `p` has the strides of that gradient for those of a.
     template <class T, class C>
-    static void gradient_a(const detail::Product& p, const C* upstream, const T* b, Contribution<C> gradient) {
+    static void gradient_a(const detail::Product& p, const C* upstream, const T* b,
+                           Contribution<C> gradient) {
         Workspace workspace;
         const kernel::MatrixView<const C> u{upstream, p.columns, 1};
         const Factor<C> factor = factor_b(workspace, p, b);
         const kernel::MatrixView<const C> b_transposed = factor.matrix.transposed();
         if (p.a_column == 1) {
             kernel::batched_matrix_product<C>(p.batch, p.rows, p.depth, p.columns, u, p.rows * p.columns,
-                                              b_transposed, factor.step, {gradient.data, p.a_row, 1}, p.a_batch,
-                                              gradient.accumulate);
+                                              b_transposed, factor.step, {gradient.data, p.a_row, 1},
+                                              p.a_batch, gradient.accumulate);
         } else {  // a was taken transposed, and so is its gradient
             kernel::batched_matrix_product<C>(p.batch, p.depth, p.rows, p.columns, b_transposed.transposed(),
                                               factor.step, u.transposed(), p.rows * p.columns,
@@ -51,8 +54,8 @@ struct Kernel<Matmul, Cpu> {
     /// The gradient of b is a transposed times upstream, added up over a batch that shares b; `p` has the
     /// strides of that gradient for those of b, `original` those of a.
     template <class T, class C>
-    static void gradient_b(const detail::Product& p, const detail::Product& original, const C* upstream, const T* a,
-                           Contribution<C> gradient) {
+    static void gradient_b(const detail::Product& p, const detail::Product& original, const C* upstream,
+                           const T* a, Contribution<C> gradient) {
         Workspace workspace;
         const Factor<C> factor = factor_a(workspace, original, a);
         const bool shares_b = p.b_batch == 0;
@@ -60,12 +63,13 @@ struct Kernel<Matmul, Cpu> {
         for (std::int64_t round = 0; round < rounds; ++round) {
             const kernel::MatrixView<const C> u{upstream + round * p.rows * p.columns, p.columns, 1};
             const kernel::MatrixView<const C> a_transposed{factor.matrix.data + round * factor.step,
-                                                           factor.matrix.column_stride, factor.matrix.row_stride};
+                                                           factor.matrix.column_stride,
+                                                           factor.matrix.row_stride};
             const bool accumulate = gradient.accumulate || round > 0;
             if (p.b_column == 1) {
-                kernel::batched_matrix_product<C>(batch, p.depth, p.columns, p.rows, a_transposed, factor.step, u,
-                                                  p.rows * p.columns, {gradient.data, p.b_row, 1}, p.b_batch,
-                                                  accumulate);
+                kernel::batched_matrix_product<C>(batch, p.depth, p.columns, p.rows, a_transposed,
+                                                  factor.step, u, p.rows * p.columns,
+                                                  {gradient.data, p.b_row, 1}, p.b_batch, accumulate);
             } else {
                 kernel::batched_matrix_product<C>(batch, p.columns, p.depth, p.rows, u.transposed(),
                                                   p.rows * p.columns, a_transposed.transposed(), factor.step,
@@ -93,8 +97,9 @@ private:
 
     /// Factors as they lie; 16-bit ones as a packed copy in float.
     template <class T>
-    static Factor<ComputeOf<T>> factor(Workspace& workspace, kernel::MatrixView<const T> from, std::int64_t step,
-                                       std::int64_t batch, std::int64_t rows, std::int64_t columns) {
+    static Factor<ComputeOf<T>> factor(Workspace& workspace, kernel::MatrixView<const T> from,
+                                       std::int64_t step, std::int64_t batch, std::int64_t rows,
+                                       std::int64_t columns) {
         if constexpr (!is_half<T>) {
             return {from, step};
         } else {

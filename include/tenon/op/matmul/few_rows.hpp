@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+
 #include <tenon/core/packet.hpp>
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/workspace.hpp>

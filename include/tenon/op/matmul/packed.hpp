@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+
 #include <tenon/core/packet.hpp>
 #include <tenon/op/matmul/matrix_view.hpp>
 

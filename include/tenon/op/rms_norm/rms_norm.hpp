@@ -5,8 +5,8 @@
 
 namespace tenon {
 
-/// Root mean square normalization over the last axis: x / sqrt(mean x² + epsilon) · gain (Zhang, Sennrich 2019). One
-/// fused pass each way, rows in cache.
+/// Root mean square normalization over the last axis: x / sqrt(mean x² + epsilon) · gain (Zhang, Sennrich
+/// 2019). One fused pass each way, rows in cache.
 struct RmsNorm {};
 
 namespace mismatch {
@@ -24,15 +24,15 @@ template <Argument A, Argument G>
 auto rms_norm(A&& argument, G&& gain_argument, double epsilon = 1e-5) {
     const auto x = evaluate(std::forward<A>(argument));
     const auto gain = evaluate(std::forward<G>(gain_argument));
-    if (!rms_norm_fits(x.extents(), gain.extents())) throw_mismatch<mismatch::rms_norm_gain_differs>(x.extents(), gain.extents());
+    if (!rms_norm_fits(x.extents(), gain.extents()))
+        throw_mismatch<mismatch::rms_norm_gain_differs>(x.extents(), gain.extents());
     return evaluate(x * rsqrt(mean<keep_axis<-1>>(square(x)) + epsilon) * gain);
 }
 template <Argument A, Argument G>
     requires(!rms_norm_fits(ShapeOfArgument<A>::codes, ShapeOfArgument<G>::codes))
 mismatch::rms_norm_gain_differs<ShapeOfArgument<A>, ShapeOfArgument<G>> rms_norm(A&&, G&&, double = 1e-5);
 template <class A, class G>
-    requires NamedExpression<A>
-NamedExpressionError<RmsNorm, A> rms_norm(A&&, G&&, double = 1e-5);
+    requires NamedExpression<A> NamedExpressionError<RmsNorm, A> rms_norm(A&&, G&&, double = 1e-5);
 template <class A, class G>
     requires(!NamedExpression<A> && NamedExpression<G>)
 NamedExpressionError<RmsNorm, G> rms_norm(A&&, G&&, double = 1e-5);

@@ -10,35 +10,38 @@ template <>
 struct Kernel<Rotary, Cpu> {
     /// y (+)= x turned by its positions' angles, or back. y is packed.
     template <class T, class C>
-    static void run(const ArrayView<T>& x, const RotaryTable<C, Cpu>& table, int first_position, RotaryPairs pairs,
-                    bool back, T* y, bool accumulate) {
+    static void run(const ArrayView<T>& x, const RotaryTable<C, Cpu>& table, int first_position,
+                    RotaryPairs pairs, bool back, T* y, bool accumulate) {
         const int time = x.extents[1], heads = x.extents[2], width = x.extents[3], half = width / 2;
         const std::int64_t apart = pairs == RotaryPairs::interleaved ? 1 : half;  // of a pair's two elements
         const std::int64_t next = pairs == RotaryPairs::interleaved ? 2 : 1;      // from pair to pair
         const C direction = back ? C(-1) : C(1);
-        parallel_for(std::int64_t(x.extents[0]) * time, 1 + 8192 / (heads * width + 1), [&](std::int64_t first, std::int64_t last) {
-            for (std::int64_t at = first; at < last; ++at) {
-                const std::int64_t b = at / time, t = at % time;
-                const C* cosine = table.cosine.data() + (first_position + t) * half;
-                const C* sine = table.sine.data() + (first_position + t) * half;
-                for (int head = 0; head < heads; ++head) {
-                    const T* from = x.data + b * x.strides[0] + t * x.strides[1] + head * x.strides[2];
-                    const std::int64_t step = x.strides[3];
-                    T* to = y + (at * heads + head) * width;
-                    for (int i = 0; i < half; ++i) {
-                        const C u = load_as<C>(from + i * next * step), v = load_as<C>(from + (i * next + apart) * step);
-                        const C s = direction * sine[i];
-                        C p = u * cosine[i] - v * s, q = u * s + v * cosine[i];
-                        if (accumulate) {
-                            p += load_as<C>(to + i * next);
-                            q += load_as<C>(to + i * next + apart);
-                        }
-                        store_as(p, to + i * next);
-                        store_as(q, to + i * next + apart);
-                    }
-                }
-            }
-        });
+        parallel_for(std::int64_t(x.extents[0]) * time, 1 + 8192 / (heads * width + 1),
+                     [&](std::int64_t first, std::int64_t last) {
+                         for (std::int64_t at = first; at < last; ++at) {
+                             const std::int64_t b = at / time, t = at % time;
+                             const C* cosine = table.cosine.data() + (first_position + t) * half;
+                             const C* sine = table.sine.data() + (first_position + t) * half;
+                             for (int head = 0; head < heads; ++head) {
+                                 const T* from =
+                                     x.data + b * x.strides[0] + t * x.strides[1] + head * x.strides[2];
+                                 const std::int64_t step = x.strides[3];
+                                 T* to = y + (at * heads + head) * width;
+                                 for (int i = 0; i < half; ++i) {
+                                     const C u = load_as<C>(from + i * next * step),
+                                             v = load_as<C>(from + (i * next + apart) * step);
+                                     const C s = direction * sine[i];
+                                     C p = u * cosine[i] - v * s, q = u * s + v * cosine[i];
+                                     if (accumulate) {
+                                         p += load_as<C>(to + i * next);
+                                         q += load_as<C>(to + i * next + apart);
+                                     }
+                                     store_as(p, to + i * next);
+                                     store_as(q, to + i * next + apart);
+                                 }
+                             }
+                         }
+                     });
     }
 };
 

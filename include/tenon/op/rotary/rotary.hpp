@@ -6,8 +6,8 @@
 
 namespace tenon {
 
-/// Rotary position embedding: each pair of a head's elements is turned by an angle proportional to its position
-/// (Su et al. 2021, "RoFormer").
+/// Rotary position embedding: each pair of a head's elements is turned by an angle proportional to its
+/// position (Su et al. 2021, "RoFormer").
 struct Rotary {};
 
 /// Which elements make up a pair.
@@ -68,39 +68,44 @@ struct RotaryNode : Node {
         if (!slot) return;
         const Contribution<C> gradient = contribute<C, Device>(*slot);
         // A rotation's derivative is the rotation back.
-        Kernel<Rotary, Device>::run({static_cast<C*>(output.storage.data()), extents, row_major_strides(extents)}, table,
-                                    first_position, pairs, true, gradient.data, gradient.accumulate);
+        Kernel<Rotary, Device>::run(
+            {static_cast<C*>(output.storage.data()), extents, row_major_strides(extents)}, table,
+            first_position, pairs, true, gradient.data, gradient.accumulate);
     }
 };
 
 }  // namespace detail
 
-/// Turns x [batch, time, heads, width] by its positions, which count from `first_position` along the axis of time.
-/// Throws ShapeError where the table has another width or too few positions.
+/// Turns x [batch, time, heads, width] by its positions, which count from `first_position` along the axis of
+/// time. Throws ShapeError where the table has another width or too few positions.
 template <Argument A, class C, class Device>
     requires(rotary_fits(ShapeOfArgument<A>::codes))
 auto rotary(A&& argument, const RotaryTable<C, Device>& table, RotaryPairs pairs, int first_position = 0) {
     const auto x = evaluate(std::forward<A>(argument));
     using X = std::remove_const_t<decltype(x)>;
     using T = typename X::value_type;
-    if (!rotary_fits(x.extents())) throw_mismatch<mismatch::rotary_needs_an_even_width>(x.extents(), table.cosine.extents());
-    if (x.extents()[3] != table.width) throw_mismatch<mismatch::rotary_widths_differ>(x.extents(), table.cosine.extents());
+    if (!rotary_fits(x.extents()))
+        throw_mismatch<mismatch::rotary_needs_an_even_width>(x.extents(), table.cosine.extents());
+    if (x.extents()[3] != table.width)
+        throw_mismatch<mismatch::rotary_widths_differ>(x.extents(), table.cosine.extents());
     if (first_position < 0 || first_position + x.extents()[1] > table.positions())
         throw ShapeError("rotary: expected positions below " + std::to_string(table.positions()) + ", got " +
-                         std::to_string(first_position) + " to " + std::to_string(first_position + x.extents()[1] - 1));
+                         std::to_string(first_position) + " to " +
+                         std::to_string(first_position + x.extents()[1] - 1));
     auto y = Tensor<T, typename X::shape_type, Device>::with_extents(x.extents());
     Kernel<Rotary, Device>::run(x.view(), table, first_position, pairs, false, y.data(), false);
     if constexpr (X::is_tracked)
-        return track<detail::RotaryNode<Device, T>>(y, gradient_slot(x), x.extents(), table, first_position, pairs);
+        return track<detail::RotaryNode<Device, T>>(y, gradient_slot(x), x.extents(), table, first_position,
+                                                    pairs);
     else
         return y;
 }
 template <Argument A, class C, class Device>
     requires(!rotary_fits(ShapeOfArgument<A>::codes))
-mismatch::rotary_needs_an_even_width<ShapeOfArgument<A>, RotaryTable<C, Device>> rotary(A&&, const RotaryTable<C, Device>&,
-                                                                                       RotaryPairs, int = 0);
+mismatch::rotary_needs_an_even_width<ShapeOfArgument<A>, RotaryTable<C, Device>> rotary(
+    A&&, const RotaryTable<C, Device>&, RotaryPairs, int = 0);
 template <class A, class C, class Device>
-    requires NamedExpression<A>
-NamedExpressionError<Rotary, A> rotary(A&&, const RotaryTable<C, Device>&, RotaryPairs, int = 0);
+    requires NamedExpression<A> NamedExpressionError<Rotary, A> rotary(A&&, const RotaryTable<C, Device>&,
+                                                                       RotaryPairs, int = 0);
 
 }  // namespace tenon

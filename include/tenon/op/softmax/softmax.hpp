@@ -5,7 +5,8 @@
 
 namespace tenon {
 
-/// Softmax over the last axis: exp(x - max x) / sum of exp(x - max x). One fused pass each way, rows in cache.
+/// Softmax over the last axis: exp(x - max x) / sum of exp(x - max x). One fused pass each way, rows in
+/// cache.
 struct Softmax {};
 
 template <Argument A>
@@ -17,7 +18,6 @@ auto softmax(A&& argument) {
     return evaluate(shifted / sum<keep_axis<-1>>(shifted));
 }
 template <class A>
-    requires NamedExpression<A>
-NamedExpressionError<Softmax, A> softmax(A&&);
+    requires NamedExpression<A> NamedExpressionError<Softmax, A> softmax(A&&);
 
 }  // namespace tenon

@@ -8,10 +8,11 @@ namespace tenon {
 
 template <>
 struct Kernel<View, Cpu> {
-    /// Adds a packed array into another through strides; where these are 0, elements add up in order. With `clear` the
-    /// whole of the latter, `count` elements, is zeroed first.
+    /// Adds a packed array into another through strides; where these are 0, elements add up in order. With
+    /// `clear` the whole of the latter, `count` elements, is zeroed first.
     template <class C>
-    static void add(const C* from, const Extents& extents, const Strides& strides, C* to, C* clear, std::int64_t count) {
+    static void add(const C* from, const Extents& extents, const Strides& strides, C* to, C* clear,
+                    std::int64_t count) {
         if (clear) std::fill_n(clear, count, C(0));
         add_axis(from, extents, strides, to, 0);
     }
@@ -24,7 +25,8 @@ struct Kernel<View, Cpu> {
 
 private:
     template <class T>
-    static void copy_axis(const ArrayView<T>& from, const T* source, const ArrayView<T>& to, T* target, int axis) {
+    static void copy_axis(const ArrayView<T>& from, const T* source, const ArrayView<T>& to, T* target,
+                          int axis) {
         const Extents& extents = from.extents;
         const std::int64_t dense = extents.count(axis);
         if (is_dense(from, axis) && is_dense(to, axis)) {
@@ -57,7 +59,8 @@ private:
             for (int i = 0; i < extents[axis]; ++i) to[i * step] += from[i];
             return from + extents[axis];
         }
-        for (int i = 0; i < extents[axis]; ++i) from = add_axis(from, extents, strides, to + i * step, axis + 1);
+        for (int i = 0; i < extents[axis]; ++i)
+            from = add_axis(from, extents, strides, to + i * step, axis + 1);
         return from;
     }
 };

@@ -4,8 +4,8 @@
 #include <tenon/expression/functions.hpp>
 #include <tenon/op/operation.hpp>
 
-/// Views: tensors that share another's elements under another shape. None copies; the gradient of a view goes into
-/// the place that it shows.
+/// Views: tensors that share another's elements under another shape. None copies; the gradient of a view goes
+/// into the place that it shows.
 namespace tenon {
 
 namespace mismatch {
@@ -42,8 +42,8 @@ struct ViewMap {
     Strides strides;
 };
 
-/// A strided view on the tape. Its own gradient is packed; the map leads from there into the packed gradient of what
-/// it shows.
+/// A strided view on the tape. Its own gradient is packed; the map leads from there into the packed gradient
+/// of what it shows.
 template <class Device, class C>
 struct ViewNode : Node {
     SlotReference slot;
@@ -53,7 +53,8 @@ struct ViewNode : Node {
         if (!slot) return;
         const Contribution<C> gradient = contribute<C, Device>(*slot);
         Kernel<View, Device>::add(static_cast<const C*>(output.storage.data()), map.extents, map.strides,
-                                  gradient.data + map.offset, gradient.accumulate ? nullptr : gradient.data, slot->count);
+                                  gradient.data + map.offset, gradient.accumulate ? nullptr : gradient.data,
+                                  slot->count);
     }
 };
 
@@ -68,14 +69,17 @@ auto make_view(const X& x, MapOf map_of) {
     if constexpr (X::is_tracked) {
         Tracked link = Tape::current().record<ViewNode<D, ComputeOf<T>>>(
             map.extents.count(), gradient_slot(x), map_of(x.extents(), row_major_strides(x.extents())));
-        return Tensor<T, S, D, Tracked, Layout>(x.storage(), x.data() + map.offset, map.extents, layout, std::move(link));
+        return Tensor<T, S, D, Tracked, Layout>(x.storage(), x.data() + map.offset, map.extents, layout,
+                                                std::move(link));
     } else {
         return Tensor<T, S, D, Untracked, Layout>(x.storage(), x.data() + map.offset, map.extents, layout);
     }
 }
 
 constexpr int axis_number(int axis, int rank) { return axis < 0 ? axis + rank : axis; }
-constexpr bool has_axis(int axis, int rank) { return axis_number(axis, rank) >= 0 && axis_number(axis, rank) < rank; }
+constexpr bool has_axis(int axis, int rank) {
+    return axis_number(axis, rank) >= 0 && axis_number(axis, rank) < rank;
+}
 
 template <class S, int A, int B>
 struct Transposed {
@@ -137,7 +141,8 @@ auto reshaped(const X& x, const Extents& extents) {
     using T = typename X::value_type;
     using D = typename X::device_type;
     bytes_of(extents, sizeof(T));
-    if (extents.count() != x.size()) throw_mismatch<mismatch::reshape_changes_the_number_of_elements>(x.extents(), extents);
+    if (extents.count() != x.size())
+        throw_mismatch<mismatch::reshape_changes_the_number_of_elements>(x.extents(), extents);
     if (!may_convert(extents, S::codes)) throw_mismatch<mismatch::assignment>(extents, S::codes);
     // The order of the elements stays, so the gradient may gather in the same place.
     return Tensor<T, S, D, typename X::tracking_type>(x.storage(), x.data(), extents, {}, x.tracking());
@@ -145,8 +150,8 @@ auto reshaped(const X& x, const Extents& extents) {
 
 }  // namespace detail
 
-/// The same elements in order, in another shape. x is packed. One extent that S leaves open is deduced; more are given
-/// as `lengths`. Throws ShapeError where the numbers of elements differ.
+/// The same elements in order, in another shape. x is packed. One extent that S leaves open is deduced; more
+/// are given as `lengths`. Throws ShapeError where the numbers of elements differ.
 template <class S, TensorLike X, std::same_as<int>... N>
     requires(X::is_packed && !detail::counts_conflict(X::shape_type::codes, S::codes) &&
              (sizeof...(N) == S::dynamic_count || (sizeof...(N) == 0 && S::dynamic_count == 1)))
@@ -176,7 +181,7 @@ mismatch::reshape_changes_the_number_of_elements<typename X::shape_type, S> resh
 
 /// Axes Axis and Axis + 1 as one: [a, b, c] -> [a, b c]. x is packed.
 template <int Axis, TensorLike X>
-    requires(X::is_packed && Axis >= 0 && Axis + 1 < X::rank)
+    requires(X::is_packed&& Axis >= 0 && Axis + 1 < X::rank)
 auto merge_axes(const X& x) {
     Extents extents = x.extents();
     extents[Axis] *= extents[Axis + 1];
@@ -185,12 +190,15 @@ auto merge_axes(const X& x) {
     return detail::reshaped<ShapeOf<detail::Merged<typename X::shape_type, Axis>>>(x, extents);
 }
 
-/// Axis Axis as two, of the extents First and Second: [a, b c] -> [a, b, c]. `first` and `second` are their lengths,
-/// needed where the types leave them open. x is packed. Throws ShapeError where their product is another.
+/// Axis Axis as two, of the extents First and Second: [a, b c] -> [a, b, c]. `first` and `second` are their
+/// lengths, needed where the types leave them open. x is packed. Throws ShapeError where their product is
+/// another.
 template <int Axis, auto First, auto Second, TensorLike X>
-    requires(X::is_packed && Axis >= 0 && Axis < X::rank &&
-             !extents_conflict(multiply_extents(extent_code(First), extent_code(Second)), X::shape_type::codes[Axis]))
-auto split_axis(const X& x, int first = bound_of(extent_code(First)), int second = bound_of(extent_code(Second))) {
+    requires(X::is_packed&& Axis >= 0 && Axis < X::rank &&
+             !extents_conflict(multiply_extents(extent_code(First), extent_code(Second)),
+                               X::shape_type::codes[Axis]))
+auto split_axis(const X& x, int first = bound_of(extent_code(First)),
+                int second = bound_of(extent_code(Second))) {
     using S = ShapeOf<detail::Split<typename X::shape_type, Axis, extent_code(First), extent_code(Second)>>;
     Extents extents = x.extents();
     ++extents.rank;
@@ -200,10 +208,12 @@ auto split_axis(const X& x, int first = bound_of(extent_code(First)), int second
     return detail::reshaped<S>(x, extents);
 }
 template <int Axis, auto First, auto Second, TensorLike X>
-    requires(X::is_packed && Axis >= 0 && Axis < X::rank &&
-             extents_conflict(multiply_extents(extent_code(First), extent_code(Second)), X::shape_type::codes[Axis]))
+    requires(X::is_packed&& Axis >= 0 && Axis < X::rank &&
+             extents_conflict(multiply_extents(extent_code(First), extent_code(Second)),
+                              X::shape_type::codes[Axis]))
 mismatch::reshape_changes_the_number_of_elements<
-    typename X::shape_type, ShapeOf<detail::Split<typename X::shape_type, Axis, extent_code(First), extent_code(Second)>>>
+    typename X::shape_type,
+    ShapeOf<detail::Split<typename X::shape_type, Axis, extent_code(First), extent_code(Second)>>>
 split_axis(const X&, int = 0, int = 0);
 
 /// Axes A and B exchanged; by default the last two.
@@ -222,15 +232,16 @@ template <int A = -2, int B = -1, TensorLike X>
     requires(!detail::has_axis(A, X::rank) || !detail::has_axis(B, X::rank))
 mismatch::view_of_no_such_axis<typename X::shape_type, detail::axes<A, B>> transpose(const X&);
 
-/// Positions [begin, end) of an axis. Throws ShapeError where they lie outside. A slice of the first axis of a packed
-/// tensor is packed.
+/// Positions [begin, end) of an axis. Throws ShapeError where they lie outside. A slice of the first axis of
+/// a packed tensor is packed.
 template <int Axis, TensorLike X>
     requires(detail::has_axis(Axis, X::rank))
 auto slice(const X& x, int begin, int end) {
     constexpr int axis = detail::axis_number(Axis, X::rank);
     if (begin < 0 || end < begin || end > x.extents()[axis])
-        throw ShapeError("slice_outside_of_extent<" + detail::shape_text(x.extents()) + ", range<" + std::to_string(begin) +
-                         ", " + std::to_string(end) + ">> of axis " + std::to_string(axis));
+        throw ShapeError("slice_outside_of_extent<" + detail::shape_text(x.extents()) + ", range<" +
+                         std::to_string(begin) + ", " + std::to_string(end) + ">> of axis " +
+                         std::to_string(axis));
     using Layout = std::conditional_t<axis == 0 && X::is_packed, RowMajor, Strided>;
     return detail::make_view<ShapeOf<detail::Resized<typename X::shape_type, axis, dyn_code>>, Layout>(
         x, [=](Extents extents, Strides strides) {
@@ -258,14 +269,16 @@ template <int Axis, int Begin, int End, TensorLike X>
                End > bound_of(X::shape_type::codes[detail::axis_number(Axis, X::rank)]))))
 mismatch::slice_outside_of_extent<typename X::shape_type, range<Begin, End>> slice(const X&);
 
-/// One position of an axis, which goes: [a, b, c] -> [a, c] for axis 1. Throws ShapeError where it lies outside.
+/// One position of an axis, which goes: [a, b, c] -> [a, c] for axis 1. Throws ShapeError where it lies
+/// outside.
 template <int Axis, TensorLike X>
     requires(detail::has_axis(Axis, X::rank))
 auto select(const X& x, int index) {
     constexpr int axis = detail::axis_number(Axis, X::rank);
     if (index < 0 || index >= x.extents()[axis])
-        throw ShapeError("slice_outside_of_extent<" + detail::shape_text(x.extents()) + ", range<" + std::to_string(index) +
-                         ", " + std::to_string(index + 1) + ">> of axis " + std::to_string(axis));
+        throw ShapeError("slice_outside_of_extent<" + detail::shape_text(x.extents()) + ", range<" +
+                         std::to_string(index) + ", " + std::to_string(index + 1) + ">> of axis " +
+                         std::to_string(axis));
     using Layout = std::conditional_t<axis == 0 && X::is_packed, RowMajor, Strided>;
     return detail::make_view<ShapeOf<detail::Selected<typename X::shape_type, axis>>, Layout>(
         x, [=](Extents extents, Strides strides) {
@@ -279,8 +292,8 @@ auto select(const X& x, int index) {
         });
 }
 
-/// x repeated along the axes where its extent is 1 or missing, without a copy. Extents that S leaves open are given as
-/// `lengths`. Throws ShapeError where x does not broadcast to the shape.
+/// x repeated along the axes where its extent is 1 or missing, without a copy. Extents that S leaves open are
+/// given as `lengths`. Throws ShapeError where x does not broadcast to the shape.
 template <class S, TensorLike X, std::same_as<int>... N>
     requires(sizeof...(N) == S::dynamic_count && Broadcast<typename X::shape_type, S>::deduction.ok() &&
              may_convert(Broadcast<typename X::shape_type, S>::extents, S::codes))
@@ -315,17 +328,20 @@ auto contiguous(const X& x) {
     } else if constexpr (Real<typename X::value_type>) {
         return evaluate(apply<functor::Identity>(x));
     } else {
-        auto copy = Tensor<typename X::value_type, typename X::shape_type, typename X::device_type>::with_extents(x.extents());
+        auto copy =
+            Tensor<typename X::value_type, typename X::shape_type, typename X::device_type>::with_extents(
+                x.extents());
         Kernel<View, typename X::device_type>::copy(x.view(), copy.view());
         return copy;
     }
 }
 
-/// Writes the elements of x into those that `place` shows; the two may overlap. Throws ShapeError where their extents
-/// differ. What is recorded on the tape keeps the memory, not a copy: values that a backward pass still needs must not
-/// be written.
+/// Writes the elements of x into those that `place` shows; the two may overlap. Throws ShapeError where their
+/// extents differ. What is recorded on the tape keeps the memory, not a copy: values that a backward pass
+/// still needs must not be written.
 template <TensorLike Place, TensorLike X>
-    requires(!Place::is_tracked && !X::is_tracked && std::same_as<typename Place::value_type, typename X::value_type> &&
+    requires(!Place::is_tracked && !X::is_tracked &&
+             std::same_as<typename Place::value_type, typename X::value_type> &&
              may_convert(X::shape_type::codes, Place::shape_type::codes))
 void copy_to(const Place& place, const X& x) {
     if (!(place.extents() == x.extents())) throw_mismatch<mismatch::assignment>(x.extents(), place.extents());
@@ -357,25 +373,20 @@ auto copied_unless(bool suits, const X& x) {
 
 }  // namespace detail
 
-// Parameters and unnamed expressions are taken for the tensors that they stand for; named expressions are refused.
+// Parameters and unnamed expressions are taken for the tensors that they stand for; named expressions are
+// refused.
 
 template <class S, Argument A, std::same_as<int>... N>
     requires(!TensorLike<A>)
-auto reshape(A&& x, N... lengths) {
-    return reshape<S>(evaluate(std::forward<A>(x)), lengths...);
-}
+auto reshape(A&& x, N... lengths) { return reshape<S>(evaluate(std::forward<A>(x)), lengths...); }
 template <class S, class A, std::same_as<int>... N>
-    requires NamedExpression<A>
-NamedExpressionError<View, A> reshape(A&&, N...);
+    requires NamedExpression<A> NamedExpressionError<View, A> reshape(A&&, N...);
 
 template <int Axis, Argument A>
     requires(!TensorLike<A>)
-auto merge_axes(A&& x) {
-    return merge_axes<Axis>(evaluate(std::forward<A>(x)));
-}
+auto merge_axes(A&& x) { return merge_axes<Axis>(evaluate(std::forward<A>(x))); }
 template <int Axis, class A>
-    requires NamedExpression<A>
-NamedExpressionError<View, A> merge_axes(A&&);
+    requires NamedExpression<A> NamedExpressionError<View, A> merge_axes(A&&);
 
 template <int Axis, auto First, auto Second, Argument A, std::same_as<int>... N>
     requires(!TensorLike<A>)
@@ -383,43 +394,30 @@ auto split_axis(A&& x, N... lengths) {
     return split_axis<Axis, First, Second>(evaluate(std::forward<A>(x)), lengths...);
 }
 template <int Axis, auto First, auto Second, class A, std::same_as<int>... N>
-    requires NamedExpression<A>
-NamedExpressionError<View, A> split_axis(A&&, N...);
+    requires NamedExpression<A> NamedExpressionError<View, A> split_axis(A&&, N...);
 
 template <int A = -2, int B = -1, Argument X>
     requires(!TensorLike<X>)
-auto transpose(X&& x) {
-    return transpose<A, B>(evaluate(std::forward<X>(x)));
-}
+auto transpose(X&& x) { return transpose<A, B>(evaluate(std::forward<X>(x))); }
 template <int A = -2, int B = -1, class X>
-    requires NamedExpression<X>
-NamedExpressionError<View, X> transpose(X&&);
+    requires NamedExpression<X> NamedExpressionError<View, X> transpose(X&&);
 
 template <int Axis, Argument A>
     requires(!TensorLike<A>)
-auto slice(A&& x, int begin, int end) {
-    return slice<Axis>(evaluate(std::forward<A>(x)), begin, end);
-}
+auto slice(A&& x, int begin, int end) { return slice<Axis>(evaluate(std::forward<A>(x)), begin, end); }
 template <int Axis, class A>
-    requires NamedExpression<A>
-NamedExpressionError<View, A> slice(A&&, int, int);
+    requires NamedExpression<A> NamedExpressionError<View, A> slice(A&&, int, int);
 
 template <int Axis, Argument A>
     requires(!TensorLike<A>)
-auto select(A&& x, int index) {
-    return select<Axis>(evaluate(std::forward<A>(x)), index);
-}
+auto select(A&& x, int index) { return select<Axis>(evaluate(std::forward<A>(x)), index); }
 template <int Axis, class A>
-    requires NamedExpression<A>
-NamedExpressionError<View, A> select(A&&, int);
+    requires NamedExpression<A> NamedExpressionError<View, A> select(A&&, int);
 
 template <class S, Argument A, std::same_as<int>... N>
     requires(!TensorLike<A>)
-auto broadcast_to(A&& x, N... lengths) {
-    return broadcast_to<S>(evaluate(std::forward<A>(x)), lengths...);
-}
+auto broadcast_to(A&& x, N... lengths) { return broadcast_to<S>(evaluate(std::forward<A>(x)), lengths...); }
 template <class S, class A, std::same_as<int>... N>
-    requires NamedExpression<A>
-NamedExpressionError<View, A> broadcast_to(A&&, N...);
+    requires NamedExpression<A> NamedExpressionError<View, A> broadcast_to(A&&, N...);
 
 }  // namespace tenon
