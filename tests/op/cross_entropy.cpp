@@ -166,7 +166,8 @@ TEST_CASE_TEMPLATE("half types compute in f32; the loss and the gradients are f3
     const auto hidden = numbers<T, Shape<dyn, dyn>>(1, 600, 24),
                head = numbers<T, Shape<dyn, dyn>>(2, 2100, 24);
     const auto targets = targets_below(2100, 600);
-    const Parameter h(hidden), w(head), wide_h(cast<float>(hidden)), wide_w(cast<float>(head));
+    const Parameter h(hidden), w(head);
+    const Parameter wide_h(cast<float>(hidden)), wide_w(cast<float>(head));
     const auto loss = cross_entropy(Logits(h.tensor(), w.tensor()), targets);
     static_assert(std::same_as<typename decltype(loss)::value_type, float>);
     const float exact = cross_entropy(Logits(cast<float>(hidden), cast<float>(head)), targets).item();
@@ -178,7 +179,8 @@ TEST_CASE_TEMPLATE("half types compute in f32; the loss and the gradients are f3
 
     const auto logits = numbers<T, Shape<dyn, dyn>>(3, 600, 37);
     const auto own = targets_below(37, 600);
-    const Parameter x(logits), wide(cast<float>(logits));
+    const Parameter x(logits);
+    const Parameter wide(cast<float>(logits));
     const auto tensor_loss = cross_entropy(x, own);
     CHECK(tensor_loss.item() ==
           doctest::Approx(cross_entropy(cast<float>(logits), own).item()).epsilon(1e-6));
