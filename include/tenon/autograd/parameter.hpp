@@ -46,7 +46,8 @@ public:
     ParameterBase(const ParameterBase&) = delete;
     ParameterBase(ParameterBase&&) = default;
 
-    std::int64_t size() const { return extents.count(); }
+    // Not inlined: g++ 12 would unroll the loop past the last axis, and warn of what it then reads.
+    [[gnu::noinline]] std::int64_t size() const { return extents.count(); }
 
     const Role role;
     const ElementType type;
