@@ -196,8 +196,8 @@ namespace detail {
 /// What stands for a tensor that it holds: a parameter. (Lazy logits do not: they become one only on
 /// request.)
 template <class X>
-concept HasTensor = requires(const X& x) {
-    { x.tensor() } -> std::same_as<typename X::tensor_type>;
+concept HasTensor = requires {
+    typename X::tensor_type;
 };
 
 /// What may stand in an expression beside numbers: tensors of reals, expressions, and what holds a tensor.
