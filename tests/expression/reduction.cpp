@@ -89,6 +89,61 @@ TEST_CASE("reductions over other axes, over several, and over all") {
     CHECK(sum(Tensor<double, Shape<>>::of({3})).item() == 3);
 }
 
+TEST_CASE("reductions over several last axes are one pass, lazy like those over one") {
+    for (const int length : lengths) {
+        INFO("length ", length);
+        const auto x = numbers<double, Shape<3, dyn, 2>>(1, length);
+        const auto v = support::values(x);
+        auto total = sum<axis<1, 2>>(x);
+        // Nothing is stored between the axes: what is reduced is x itself, its rows those of axis 0.
+        static_assert(Lazy<decltype(total)> && decltype(total)::row_codes.rows == Extents(3));
+        static_assert(std::same_as<decltype(total.a), Tensor<double, Shape<3, dyn, 2>>>);
+        CHECK(worst(Tensor(total), reduced(v, 3, 2 * length, 1, 0, add)) < 1e-12);
+        CHECK(worst(Tensor(max<axis<-1, -2>>(x)), reduced(v, 3, 2 * length, 1, -infinity, greater)) == 0);
+        CHECK(worst(Tensor(min<axis<0, 1, 2>>(x)), reduced(v, 1, 6 * length, 1, infinity, lesser)) == 0);
+        // With a number for each row of axis 0, and one for all.
+        const auto scale = numbers<double, Shape<3, 1, 1>>(2);
+        const auto one = numbers<double, Shape<1>>(3);
+        auto mixed = 2 * sum<axis<1, 2>>(square(x) * scale + one) + mean<axis<1, 2>>(x);
+        static_assert(decltype(mixed)::row_codes.rows == Extents(3));
+        Tensor result = mixed;
+        Tensor kept = x - mean<keep_axis<1, 2>>(x);
+        for (int i = 0; i < 3; ++i) {
+            double squares = 0, plain = 0;
+            for (int j = 0; j < length; ++j)
+                for (int k = 0; k < 2; ++k) {
+                    squares += x(i, j, k) * x(i, j, k) * scale(i, 0, 0) + one(0);
+                    plain += x(i, j, k);
+                }
+            CHECK(result(i) == doctest::Approx(2 * squares + plain / (2 * length)).epsilon(1e-10));
+            CHECK(std::abs(kept(i, 0, 1) - (x(i, 0, 1) - plain / (2 * length))) < 1e-12);
+        }
+    }
+}
+
+TEST_CASE("several last axes that do not lie in one piece are reduced one after the other") {
+    const auto x = numbers<double, Shape<3, 4, 5>>(1);
+    const auto row = numbers<double, Shape<5>>(2);
+    const auto open = numbers<double, Shape<dyn, dyn, dyn>>(3, 3, 1, 5);
+    const auto part = slice<2>(x, 1, 4);
+    Tensor with_row = sum<axis<1, 2>>(x * row);
+    Tensor of_part = sum<axis<1, 2>>(part);
+    Tensor broadcast = sum<axis<1, 2>>(open + numbers<double, Shape<dyn, dyn, dyn>>(4, 3, 4, 5));
+    const auto other = numbers<double, Shape<dyn, dyn, dyn>>(4, 3, 4, 5);
+    for (int i = 0; i < 3; ++i) {
+        double products = 0, within = 0, sums = 0;
+        for (int j = 0; j < 4; ++j)
+            for (int k = 0; k < 5; ++k) {
+                products += x(i, j, k) * row(k);
+                if (k >= 1 && k < 4) within += x(i, j, k);
+                sums += open(i, 0, k) + other(i, j, k);
+            }
+        CHECK(with_row(i) == doctest::Approx(products));
+        CHECK(of_part(i) == doctest::Approx(within));
+        CHECK(broadcast(i) == doctest::Approx(sums));
+    }
+}
+
 TEST_CASE("views are reduced where they lie") {
     const auto x = numbers<double, Shape<dyn, dyn>>(1, 9, 14);
     const auto turned = transpose(x);

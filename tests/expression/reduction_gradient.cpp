@@ -37,6 +37,28 @@ TEST_CASE("each reduction, over the last axis and over another") {
     }
 }
 
+TEST_CASE("reductions over several last axes") {
+    for (const int length : {1, packet + 1, 50, 3000}) {
+        INFO("length ", length);
+        auto x = parameter<Shape<3, dyn, 2>>(1, length);
+        auto scale = parameter<Shape<3, 1, 1>>(2);
+        auto one = parameter<Shape<1>>(3);
+        auto mixed = [](auto a, auto b, auto c) {
+            return Tensor(sum<axis<1, 2>>(square(a) * b + c) * mean<axis<1, 2>>(a));
+        };
+        if (length < 1000) {
+            CHECK(gradient_error([](auto a) { return Tensor(max<axis<1, 2>>(a)); }, x) < bound);
+            CHECK(gradient_error([](auto a) { return Tensor(a * sum<keep_axis<1, 2>>(a)); }, x) < bound);
+            CHECK(gradient_error(mixed, x, scale, one) < bound);
+        }
+        CHECK(gradient_error([](auto a) { return sum(a * a); }, scale) < bound);
+        // Rows of 6000 are cut for threads: d/da of sum(a²) is 2a, exactly.
+        x.clear_gradient();
+        backward(sum(square(x.tensor())));
+        CHECK(x.accumulated_gradient() == Tensor(2 * x.value()));
+    }
+}
+
 TEST_CASE("equal greatest elements share the gradient") {
     const Parameter<double, Shape<2, 3>> x(Tensor<double, Shape<2, 3>>::of({1, 5, 5, 2, 2, 2}));
     const double seed[] = {1, 2, 3};

@@ -14,19 +14,79 @@ constexpr int innermost_axis(const Extents& codes) {
     return codes.rank - 1;
 }
 
-/// How a leaf is read, from its type alone.
-constexpr tree::Access access_of(const Extents& whole, int inner, const Extents& own, bool is_packed) {
-    const int axis = inner - (whole.rank - own.rank);
-    if (axis < 0 || own[axis] == 1) return tree::Access::uniform;
-    return is_packed && is_exact(own[axis]) ? tree::Access::contiguous : tree::Access::strided;
-}
-
 /// Where a part of an expression is evaluated: in a row loop over `whole`, along its axis `inner`.
 struct Place {
     Extents whole;
     int inner = 0;
     bool is_per_row = false;  // the loop has one element a row, on an axis that the shapes lack
+    int joined = 1;           // so many axes, `inner` the last, are iterated as one
 };
+
+/// Whether a leaf does not vary along the last axes of what is iterated.
+constexpr bool is_uniform(const Extents& own, int axes) {
+    for (int back = 0; back < axes; ++back)
+        if (own.from_end(back) != 1) return false;
+    return true;
+}
+
+/// How a leaf is read, from its type alone.
+constexpr tree::Access access_of(const Place& place, const Extents& own, bool is_packed) {
+    if (place.joined > 1)
+        return is_uniform(own, place.joined) ? tree::Access::uniform : tree::Access::contiguous;
+    const int axis = place.inner - (place.whole.rank - own.rank);
+    if (axis < 0 || own[axis] == 1) return tree::Access::uniform;
+    return is_packed && is_exact(own[axis]) ? tree::Access::contiguous : tree::Access::strided;
+}
+
+/// What an expression's leaves have in common along the last axes of `whole`.
+struct JoinableLeaves {
+    bool fit = true;  // each lies there in one piece, or does not vary
+    int varying = 0;
+
+    constexpr JoinableLeaves operator+(const JoinableLeaves& other) const {
+        return {fit && other.fit, varying + other.varying};
+    }
+};
+
+template <class X>
+struct Joinable;
+template <>
+struct Joinable<Scalar> {
+    static constexpr JoinableLeaves along(const Extents&, int) { return {}; }
+};
+template <class T, class S, class D, class G, class Layout>
+struct Joinable<Tensor<T, S, D, G, Layout>> {
+    static constexpr JoinableLeaves along(const Extents& whole, int axes) {
+        if (is_uniform(S::codes, axes)) return {};
+        bool fits = Layout::is_packed;
+        for (int back = 0; back < axes; ++back)
+            fits = fits && S::codes.from_end(back) == whole.from_end(back);
+        return {fits, 1};
+    }
+};
+template <class F, class A>
+struct Joinable<Expression<F, A, void>> : Joinable<A> {};
+template <class F, class A, class B>
+struct Joinable<Expression<F, A, B>> {
+    static constexpr JoinableLeaves along(const Extents& whole, int axes) {
+        return Joinable<A>::along(whole, axes) + Joinable<B>::along(whole, axes);
+    }
+};
+template <class R, bool keeps_axis, int axes, class A>
+struct Joinable<Reduction<R, keeps_axis, axes, A>> {
+    static constexpr JoinableLeaves along(const Extents&, int) { return {.fit = false}; }
+};
+
+/// Whether the last axes of an expression may be iterated as one, as far as its type tells.
+template <class X>
+constexpr bool joins_last_axes(int axes) {
+    const Extents whole = X::shape_type::codes;
+    const JoinableLeaves leaves = Joinable<X>::along(whole, axes);
+    bool is_exact = true;
+    for (int back = 0; back < axes; ++back) is_exact = is_exact && tenon::is_exact(whole.from_end(back));
+    // Of two leaves of unknown lengths, one may turn out to be broadcast.
+    return leaves.fit && (is_exact || leaves.varying == 1);
+}
 
 template <class E>
 struct RootPlace {
@@ -39,9 +99,9 @@ struct RootPlace {
     }();
 };
 
-template <class A>
+template <class A, int axes>
 struct ReductionPlace {
-    static constexpr Place place{A::shape_type::codes, A::shape_type::codes.rank - 1, false};
+    static constexpr Place place{A::shape_type::codes, A::shape_type::codes.rank - 1, false, axes};
 };
 
 /// An expression's canonical tree: shapes gone; leaves, constants and reductions numbered in order from the
@@ -54,15 +114,14 @@ template <class T, class S, class D, class G, class Layout, class At, int Leaves
 struct Lower<Tensor<T, S, D, G, Layout>, At, Leaves, Constants, Reductions, with_gradients> {
     static constexpr Place place = At::place;
     static constexpr tree::Access access =
-        place.is_per_row ? tree::Access::uniform
-                         : access_of(place.whole, place.inner, S::codes, Layout::is_packed);
+        place.is_per_row ? tree::Access::uniform : access_of(place, S::codes, Layout::is_packed);
     using type = tree::Leaf<T, Leaves, access, with_gradients && G::is_tracked>;
     static constexpr int leaves = Leaves + 1, constants = Constants, reductions = Reductions;
 
     template <class Inputs>
     static void collect(const Tensor<T, S, D, G, Layout>& x, Inputs& inputs) {
-        inputs.operands[Leaves] = {x.storage(), x.data(),         x.extents(),
-                                   x.strides(), gradient_slot(x), place.is_per_row};
+        inputs.operands[Leaves] = {x.storage(),      x.data(),         x.extents(), x.strides(),
+                                   gradient_slot(x), place.is_per_row, place.joined};
     }
 };
 
@@ -106,18 +165,18 @@ struct Lower<Expression<F, A, B>, At, Leaves, Constants, Reductions, with_gradie
     }
 };
 
-template <class R, bool keeps_axis, class A, class At, int Leaves, int Constants, int Reductions,
+template <class R, bool keeps_axis, int axes, class A, class At, int Leaves, int Constants, int Reductions,
           bool with_gradients>
-struct Lower<Reduction<R, keeps_axis, A>, At, Leaves, Constants, Reductions, with_gradients> {
-    using LowerA = Lower<A, ReductionPlace<A>, Leaves, Constants, Reductions, with_gradients>;
+struct Lower<Reduction<R, keeps_axis, axes, A>, At, Leaves, Constants, Reductions, with_gradients> {
+    using LowerA = Lower<A, ReductionPlace<A, axes>, Leaves, Constants, Reductions, with_gradients>;
     static constexpr int index = LowerA::reductions;
     using type = tree::Reduce<R, index, typename LowerA::type>;
     static constexpr int leaves = LowerA::leaves, constants = LowerA::constants, reductions = index + 1;
 
     template <class Inputs>
-    static void collect(const Reduction<R, keeps_axis, A>& x, Inputs& inputs) {
+    static void collect(const Reduction<R, keeps_axis, axes, A>& x, Inputs& inputs) {
         LowerA::collect(x.a, inputs);
-        inputs.lengths[index] = x.a.extents()[A::shape_type::rank - 1];
+        inputs.lengths[index] = x.a.extents().count(A::shape_type::rank - axes);
     }
 };
 

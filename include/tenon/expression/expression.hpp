@@ -148,40 +148,43 @@ public:
 
 namespace detail {
 
-constexpr RowCodes reduced_rows(Extents codes, bool keeps_axis) {
-    --codes.rank;
+constexpr RowCodes reduced_rows(Extents codes, bool keeps_axis, int axes) {
+    codes.rank -= axes;
     return {true, !keeps_axis, codes};
 }
 
-constexpr Extents reduced_extents(Extents extents, bool keeps_axis) {
+constexpr Extents reduced_extents(Extents extents, bool keeps_axis, int axes) {
     if (keeps_axis)
         extents[extents.rank - 1] = 1;
     else
-        --extents.rank;
+        extents.rank -= axes;
     return extents;
 }
 
-template <class S, bool keeps_axis>
+template <class S, bool keeps_axis, int axes>
 struct Reduced {
-    static constexpr Extents extents = reduced_extents(S::codes, keeps_axis);
+    static constexpr Extents extents = reduced_extents(S::codes, keeps_axis, axes);
 };
 
 }  // namespace detail
 
-/// R over the last axis of A, not yet evaluated; the axis goes, or stays with length 1.
-template <class R, bool keeps_axis, class A>
+/// R over the last axes of A, iterated as one, not yet evaluated. They go, or a single one stays with
+/// length 1.
+template <class R, bool keeps_axis, int axes, class A>
 class Reduction {
 public:
+    static_assert(axes == 1 || !keeps_axis);
     using lazy_expression = void;
-    using shape_type = ShapeOf<detail::Reduced<typename A::shape_type, keeps_axis>>;
+    using shape_type = ShapeOf<detail::Reduced<typename A::shape_type, keeps_axis, axes>>;
     using value_type = typename A::value_type;
     using device_type = typename A::device_type;
     static constexpr bool is_tracked = A::is_tracked;
     using tracking_type = std::conditional_t<is_tracked, Tracked, Untracked>;
-    static constexpr detail::RowCodes row_codes = detail::reduced_rows(A::shape_type::codes, keeps_axis);
+    static constexpr detail::RowCodes row_codes =
+        detail::reduced_rows(A::shape_type::codes, keeps_axis, axes);
 
     explicit Reduction(A argument)
-        : a(std::move(argument)), extents_(detail::reduced_extents(a.extents(), keeps_axis)) {}
+        : a(std::move(argument)), extents_(detail::reduced_extents(a.extents(), keeps_axis, axes)) {}
 
     const Extents& extents() const { return extents_.get(); }
 

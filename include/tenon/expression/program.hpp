@@ -20,6 +20,7 @@ struct Operand {
     Strides strides;
     SlotReference slot;
     bool is_per_row = false;  // lies outside of reductions that drop their axis: one element a row
+    int joined = 1;           // so many of its last axes are iterated as one
 };
 
 /// What is iterated: `rows` rows of `length` elements along the innermost axis.
@@ -60,6 +61,21 @@ inline Path align(const Extents& whole, int inner, const Extents& extents, const
         (axis == inner ? path.step : path.outer[axis]) = step;
     }
     return path;
+}
+
+/// Makes one axis of the last ones, which lie in one piece or are all of length 1. Returns its length.
+inline std::int64_t join_last_axes(Extents& extents, Strides& strides, Strides& packed, int axes) {
+    if (extents.rank < axes) {
+        extents.rank = 0;
+        return 1;
+    }
+    const int axis = extents.rank - axes, last = extents.rank - 1;
+    const std::int64_t length = extents.count(axis);
+    extents.rank = axis + 1;
+    extents[axis] = length == 1 ? 1 : 2;  // from here on it only matters whether it is broadcast
+    strides[axis] = strides[last];
+    packed[axis] = packed[last];
+    return length;
 }
 
 /// Joins neighbouring axes along which all paths run on evenly, so that rows are few and long. The innermost
@@ -119,13 +135,16 @@ template <class C, int L, int K, int N>
     for (int i = 0; i < L; ++i) {
         const Operand& operand = inputs.operands[i];
         Extents extents = operand.extents;
+        Strides strides = operand.strides;
         if (operand.is_per_row) extents.append(1);
-        paths[i] = align(inputs.whole, inputs.inner, extents, operand.strides);
         // A gradient is packed, whatever the layout of the value.
-        paths[L + i] = align(inputs.whole, inputs.inner, extents, row_major_strides(extents));
+        Strides packed = row_major_strides(extents);
+        run.row_lengths[i] = extents.rank > 0 ? extents[extents.rank - 1] : 1;
+        if (operand.joined > 1) run.row_lengths[i] = join_last_axes(extents, strides, packed, operand.joined);
+        paths[i] = align(inputs.whole, inputs.inner, extents, strides);
+        paths[L + i] = align(inputs.whole, inputs.inner, extents, packed);
         run.data[i] = operand.data;
         run.slots[i] = operand.slot.get();
-        run.row_lengths[i] = extents.rank > 0 ? extents[extents.rank - 1] : 1;
     }
     run.iteration = collapse(inputs.whole, inputs.inner, N > 0, paths, 2 * L);
     for (int i = 0; i < L; ++i) {

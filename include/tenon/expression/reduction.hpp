@@ -44,6 +44,13 @@ constexpr int axis_mask(const Extents& axes, int rank) {
     return mask;
 }
 
+/// How many of the last axes are all named.
+constexpr int last_axes(int mask, int rank) {
+    int count = 0;
+    while (count < rank && (mask >> (rank - 1 - count) & 1)) ++count;
+    return count;
+}
+
 /// The last of the named axes, to be reduced first.
 constexpr int last_axis(int mask) {
     int last = -1;
@@ -96,18 +103,42 @@ auto reduce_inner_axis(const X& x) {
         return result;
 }
 
+constexpr Extents with_ones(Extents extents, int axes) {
+    for (int axis = 0; axis < axes; ++axis) extents.append(1);
+    return extents;
+}
+
+template <class S, int axes>
+struct WithOnes {
+    static constexpr Extents extents = with_ones(S::codes, axes);
+};
+
+/// The same tensor, with so many axes of length 1 after its own.
+template <int axes, class T, class S, class D, class G>
+auto append_ones(const Tensor<T, S, D, G>& x) {
+    return Tensor<T, ShapeOf<WithOnes<S, axes>>, D, G>(x.storage(), x.data(), with_ones(x.extents(), axes),
+                                                       {}, x.tracking());
+}
+
 template <class R, bool keeps_axis, int mask, class X>
 auto reduce_axes(X x) {
     if constexpr (mask == 0) {
         return x;
     } else {
-        constexpr int number = last_axis(mask);
+        constexpr int number = last_axis(mask), run = last_axes(mask, X::shape_type::rank);
         constexpr int rest = mask & ~(1 << number);
-        if constexpr (number == X::shape_type::rank - 1) {
+        if constexpr (run > 1 && joins_last_axes<X>(run)) {
+            constexpr int before = mask & ((1 << (X::shape_type::rank - run)) - 1);
+            Reduction<R, false, run, X> reduced(std::move(x));
+            if constexpr (keeps_axis)
+                return reduce_axes<R, keeps_axis, before>(append_ones<run>(evaluate(reduced)));
+            else
+                return reduce_axes<R, keeps_axis, before>(std::move(reduced));
+        } else if constexpr (number == X::shape_type::rank - 1) {
             // A dropped axis within the argument would leave rows that are not this reduction's.
             auto argument = settle<!Traits<X>::rows.drops_axis>(std::move(x));
             return reduce_axes<R, keeps_axis, rest>(
-                Reduction<R, keeps_axis, decltype(argument)>(std::move(argument)));
+                Reduction<R, keeps_axis, 1, decltype(argument)>(std::move(argument)));
         } else {
             return reduce_axes<R, keeps_axis, rest>(
                 reduce_inner_axis<R, keeps_axis, number>(evaluate(std::move(x))));
@@ -121,7 +152,8 @@ inline constexpr int mask_of = axis_mask(AxisList<Axes>::axes, Traits<Operand<X>
 }  // namespace detail
 
 /// Applies a reduction over the named axes, last first. Over the last axis it is lazy and fuses with what is
-/// around it, in the same pass; over any other axis it is evaluated here, as is all that it is made from.
+/// around it, in the same pass; so it is over several last axes that go, if each leaf is packed and no
+/// stranger to any of them. Over any other axis it is evaluated here, as is all that it is made from.
 template <class R, class Axes, class X>
     requires(detail::ExpressionOperand<X>&& detail::mask_of<Axes, X> >= 0)
 auto reduce(X&& x) {
