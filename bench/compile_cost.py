@@ -63,7 +63,7 @@ def dynamic_program():
     return text + """
 int main() {
     const tenon::TransformerSizes sizes{.vocabulary = 512, .context = 64, .width = 128, .depth = 2, .heads = 4, .hidden = 384};
-    return train<tenon::Transformer<tenon::DynamicTransformer>>(sizes) > 1e6f;
+    return train<tenon::Transformer<tenon::DynamicTransformer<>>>(sizes) > 1e6f;
 }
 """
 

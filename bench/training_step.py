@@ -1,62 +1,81 @@
-"""Compares a training step with PyTorch's, eager and compiled, on the same cores in the same run.
+"""Compares training steps with PyTorch's, eager and compiled, on the same cores in the same run.
 
-usage: training_step.py PROGRAM   (PROGRAM: the compiled training_step.cpp; needs PyTorch)
-Prints medians of five steps, and the ratio of PyTorch's better median to tenon's: above 1, tenon is faster.
+usage: training_step.py PROGRAM [MODEL...]   (PROGRAM: the compiled training_step.cpp; needs PyTorch)
+MODEL: tinystories and gpt2 (both). Each program runs in a process of its own, which also tells the most memory that it
+had. Prints medians of five steps, the ratio of PyTorch's better median to tenon's (above 1: tenon is faster), and the
+memory beyond 16 bytes a parameter with its ratio to that of PyTorch's leaner one (below 1: tenon takes less).
 """
-import re, statistics, subprocess, sys, time
+import re, resource, statistics, subprocess, sys, time
 
-import torch
-import torch.nn as nn
-import torch.nn.functional as F
-
-vocabulary, context, width, depth, heads, hidden, batch = 10_000, 256, 512, 4, 16, 1344, 8
-
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
-        self.up, self.down = nn.Linear(width, 2 * hidden, bias=False), nn.Linear(hidden, width, bias=False)
-
-    def forward(self, x, cos, sin):
-        q, k, v = (t.view(batch, context, heads, -1).transpose(1, 2) for t in self.qkv(self.norm1(x)).split(width, 2))
-
-        def turn(t):
-            a, b = t[..., ::2], t[..., 1::2]
-            return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
-
-        attended = F.scaled_dot_product_attention(turn(q), turn(k), v, is_causal=True)
-        x = x + self.out(attended.transpose(1, 2).reshape(batch, context, width))
-        gate, up = self.up(self.norm2(x)).chunk(2, -1)
-        return x + self.down(F.silu(gate) * up)
+models = {  # vocabulary, context, width, depth, heads, hidden, is Llama-like, batch, time
+    "tinystories": (10_000, 256, 512, 4, 16, 1344, True, 8, 256),
+    "gpt2": (50_257, 1024, 768, 12, 12, 3072, False, 4, 64),
+}
 
 
-class Model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embedding, self.norm = nn.Embedding(vocabulary, width), nn.RMSNorm(width)
-        self.blocks = nn.ModuleList(Block() for _ in range(depth))
-        self.head = nn.Linear(width, vocabulary, bias=False)
-        size = width // heads
-        angles = torch.outer(torch.arange(context).float(), 10_000 ** (-torch.arange(0, size, 2).float() / size))
-        self.register_buffer("cos", angles.cos())
-        self.register_buffer("sin", angles.sin())
+def torch_step(name, threads, compiled):
+    """Runs in a process of its own: milliseconds a step, and megabytes beyond 16 bytes a parameter."""
+    import torch
+    import torch.nn as nn
+    import torch.nn.functional as F
 
-    def forward(self, ids):
-        x = self.embedding(ids)
-        for block in self.blocks:
-            x = block(x, self.cos, self.sin)
-        return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), ids.flatten())
+    vocabulary, context, width, depth, heads, hidden, llama, batch, length = models[name]
 
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            norm = nn.RMSNorm if llama else nn.LayerNorm
+            self.norm1, self.norm2 = norm(width), norm(width)
+            self.qkv, self.out = nn.Linear(width, 3 * width, bias=not llama), nn.Linear(width, width, bias=not llama)
+            self.up = nn.Linear(width, 2 * hidden if llama else hidden, bias=not llama)
+            self.down = nn.Linear(hidden, width, bias=not llama)
 
-def torch_milliseconds(threads, compiled):
+        def forward(self, x, cos, sin):
+            q, k, v = (t.view(batch, length, heads, -1).transpose(1, 2) for t in self.qkv(self.norm1(x)).split(width, 2))
+
+            def turn(t):
+                a, b = t[..., ::2], t[..., 1::2]
+                return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
+
+            if llama:
+                q, k = turn(q), turn(k)
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.out(attended.transpose(1, 2).reshape(batch, length, width))
+            h = self.up(self.norm2(x))
+            if llama:
+                gate, up = h.chunk(2, -1)
+                return x + self.down(F.silu(gate) * up)
+            return x + self.down(F.gelu(h, approximate="tanh"))
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(vocabulary, width)
+            self.positions = None if llama else nn.Embedding(context, width)
+            self.norm = nn.RMSNorm(width) if llama else nn.LayerNorm(width)
+            self.blocks = nn.ModuleList(Block() for _ in range(depth))
+            self.head = nn.Linear(width, vocabulary, bias=False)
+            if not llama:
+                self.head.weight = self.embedding.weight
+            size = width // heads
+            angles = torch.outer(torch.arange(length).float(), 10_000 ** (-torch.arange(0, size, 2).float() / size))
+            self.register_buffer("cos", angles.cos())
+            self.register_buffer("sin", angles.sin())
+
+        def forward(self, ids):
+            x = self.embedding(ids)
+            if self.positions is not None:
+                x = x + self.positions.weight[:length]
+            for block in self.blocks:
+                x = block(x, self.cos, self.sin)
+            return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), ids.flatten())
+
     torch.set_num_threads(threads)
-    torch._dynamo.reset()
+    empty = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # PyTorch itself
     model = Model()
     run = torch.compile(model) if compiled else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, foreach=True)
-    ids = torch.randint(0, vocabulary, (batch, context))
+    ids = torch.randint(0, vocabulary, (batch, length))
     times = []
     for _ in range(6):
         begin = time.perf_counter()
@@ -65,17 +84,37 @@ def torch_milliseconds(threads, compiled):
         optimizer.step()
         optimizer.zero_grad()
         times.append(1e3 * (time.perf_counter() - begin))
-    return statistics.median(times[1:])
+    count = sum(p.numel() for p in model.parameters())
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{statistics.median(times[1:]):.1f} ms, {((most - empty) * 1024 - 16 * count) / 1e6:.0f} MB")
 
 
-print(f"PyTorch {torch.__version__}")
-for threads in (1, 2):
-    output = subprocess.run([sys.argv[1], str(threads)], check=True, capture_output=True, text=True).stdout
-    own = float(re.search(r"([\d.]+) ms", output).group(1))
-    eager = torch_milliseconds(threads, False)
-    try:
-        compiled = torch_milliseconds(threads, True)
-    except Exception as error:  # no compiler for it, for example
-        print(f"torch.compile: {type(error).__name__}")
-        compiled = float("inf")
-    print(f"{threads} threads: tenon {own:.0f} ms, eager {eager:.0f} ms, compiled {compiled:.0f} ms; ratio {min(eager, compiled) / own:.2f}", flush=True)
+def numbers(command):
+    output = subprocess.run(command, capture_output=True, text=True)
+    if output.returncode:
+        print(f"{' '.join(command[-3:])}: {output.stderr.strip().splitlines()[-1]}")
+        return float("inf"), float("inf")
+    return (float(re.search(pattern, output.stdout).group(1)) for pattern in (r"([\d.]+) ms", r"(-?[\d.]+) MB"))
+
+
+def main():
+    program, *chosen = sys.argv[1:]
+    for name in chosen or models:
+        for threads in (1, 2):
+            own, own_memory = numbers([program, name, str(threads)])
+            python = [sys.executable, __file__, "--torch", name, str(threads)]
+            eager, eager_memory = numbers([*python, "eager"])
+            compiled, compiled_memory = numbers([*python, "compiled"])
+            leaner = min(eager_memory, compiled_memory)
+            print(
+                f"{name}, {threads} threads: tenon {own:.0f} ms, eager {eager:.0f} ms, compiled {compiled:.0f} ms;"
+                f" ratio {min(eager, compiled) / own:.2f}; memory {own_memory:.0f} MB, eager {eager_memory:.0f} MB,"
+                f" compiled {compiled_memory:.0f} MB; ratio {own_memory / leaner:.2f}",
+                flush=True,
+            )
+
+
+if sys.argv[1] == "--torch":
+    torch_step(sys.argv[2], int(sys.argv[3]), sys.argv[4] == "compiled")
+else:
+    main()

@@ -128,6 +128,36 @@ public:
         return number;
     }
 
+    /// The values of a flag that look like PATH:WEIGHT; without a weight it is 1. Throws UsageError for a
+    /// weight that is no positive, finite number.
+    std::vector<std::pair<std::string, double>> weighted(std::string_view name) const {
+        std::vector<std::pair<std::string, double>> values;
+        for (const std::string& value : all(name)) {
+            const std::size_t colon = value.rfind(':');
+            if (colon == std::string::npos) {
+                values.emplace_back(value, 1);
+                continue;
+            }
+            double weight = 0;
+            const char *begin = value.data() + colon + 1, *last = value.data() + value.size();
+            const auto [end, error] = std::from_chars(begin, last, weight);
+            if (error != std::errc() || end != last || !(weight > 0) || weight - weight != 0)
+                fail("expected " + described(find(name)) + " with a positive weight, got \"" + value + "\"");
+            values.emplace_back(value.substr(0, colon), weight);
+        }
+        return values;
+    }
+
+    /// The flag's last value, or the first of `names` if it was not given. Throws UsageError if it is none of
+    /// them.
+    std::string one_of(std::string_view name, const std::vector<std::string>& names) const {
+        const std::string value = text(name, names.front());
+        if (std::find(names.begin(), names.end(), value) != names.end()) return value;
+        std::string known;
+        for (const std::string& each : names) known += (known.empty() ? "" : ", ") + each;
+        fail("expected " + described(find(name)) + ", one of " + known + ", got \"" + value + "\"");
+    }
+
     /// What is no flag. Throws UsageError for fewer than `minimum` or more than `maximum`.
     const std::vector<std::string>& positional(std::size_t minimum = 0,
                                                std::size_t maximum = SIZE_MAX) const {

@@ -44,29 +44,34 @@ int main(int count, char** values) {
         for (TokenId id : tokenizer.encode(prompt)) ids.push_back(static_cast<std::int32_t>(id));
         if (ids.empty()) arguments.fail("expected a prompt that is not empty");
 
-        // No more of the context is made room for than will be used.
-        TransformerSizes sizes = resolved(architecture.sizes);
-        sizes.context = static_cast<int>(
-            std::min<std::int64_t>(sizes.context, static_cast<std::int64_t>(ids.size()) + tokens));
-        const auto model =
-            load_model<Transformer<DynamicTransformer>>(sizes, open_checkpoint(folder), architecture.names);
-        Generator generator(model, sampling, drawing);
-        generator.feed(ids);
+        visit_architecture(architecture, [&]<class A>(A) {
+            using Features = typename A::Features;
+            TransformerSizes sizes = resolved(architecture.sizes, Features::positions);
+            // No more of the context is made room for than will be used; learned positions are all in the
+            // file.
+            if (Features::positions != Positions::learned)
+                sizes.context = static_cast<int>(
+                    std::min<std::int64_t>(sizes.context, static_cast<std::int64_t>(ids.size()) + tokens));
+            const auto model = load_model<Transformer<DynamicTransformer<Features>>>(
+                sizes, open_checkpoint(folder), architecture.names);
+            Generator generator(model, sampling, drawing);
+            generator.feed(ids);
 
-        StreamDecoder decoder(tokenizer);
-        const auto write = [](const std::string& text) {
-            std::fwrite(text.data(), 1, text.size(), stdout);
-            std::fflush(stdout);
-        };
-        write(prompt);
-        const std::optional<std::int64_t> end = configuration.table().integer("eos_token_id");
-        for (int i = 0; i < tokens; ++i) {
-            const std::int32_t token = generator.next();
-            if (end && token == *end) break;
-            // A model's vocabulary may be larger than its tokenizer's.
-            if (static_cast<std::size_t>(token) < tokenizer.vocabulary_size())
-                write(decoder.push(static_cast<TokenId>(token)));
-        }
-        write(decoder.flush() + "\n");
+            StreamDecoder decoder(tokenizer);
+            const auto write = [](const std::string& text) {
+                std::fwrite(text.data(), 1, text.size(), stdout);
+                std::fflush(stdout);
+            };
+            write(prompt);
+            const std::optional<std::int64_t> end = configuration.table().integer("eos_token_id");
+            for (int i = 0; i < tokens; ++i) {
+                const std::int32_t token = generator.next();
+                if (end && token == *end) break;
+                // A model's vocabulary may be larger than its tokenizer's.
+                if (static_cast<std::size_t>(token) < tokenizer.vocabulary_size())
+                    write(decoder.push(static_cast<TokenId>(token)));
+            }
+            write(decoder.flush() + "\n");
+        });
     });
 }

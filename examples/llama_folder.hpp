@@ -15,7 +15,15 @@
 /// folder that has one is whole.
 template <class Model>
 void save_llama(Model& model, const tenon::BytePairTokenizer& tokenizer, const std::string& folder) {
+    static_assert(tenon::same_features<typename Model::Configuration, tenon::Llama::Features>,
+                  "save_llama: the model has features that a Llama does not have");
     const tenon::TransformerSizes& sizes = model.sizes;
+    if (sizes.rotary_pairs != tenon::RotaryPairs::half_split || sizes.window != 0 ||
+        sizes.attention_scale != 0 || sizes.attention_soft_cap != 0 || sizes.logit_scale != 1 ||
+        sizes.logit_soft_cap != 0 || sizes.base_width != 0)
+        throw tenon::Error(
+            "save_llama: expected half-split rotary pairs, and no window, scale, soft cap or base width: a "
+            "Llama has none");
     std::remove((folder + "/config.json").c_str());
     tenon::create_folder(folder);
     tokenizer.save(folder);

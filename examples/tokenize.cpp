@@ -12,6 +12,7 @@
 
 #include "arguments.hpp"
 #include "tenon/core/error.hpp"
+#include "tenon/data/encode_files.hpp"
 #include "tenon/tokenizer.hpp"
 #include "tenon/training/progress.hpp"
 
@@ -20,6 +21,7 @@ namespace {
 const char* const usage =
     "tokenize train TEXT... --out FOLDER [--vocabulary SIZE] [--special TOKEN]...\n"
     "       tokenize encode --tokenizer FOLDER < TEXT > IDS\n"
+    "       tokenize encode --tokenizer FOLDER --out TOKENS [--before-each TOKEN] TEXT...\n"
     "       tokenize decode --tokenizer FOLDER < IDS > TEXT";
 
 /// Calls use(part) for the parts of a stream, in order.
@@ -85,16 +87,11 @@ void train(int count, char** values) {
     std::fprintf(stderr, "wrote %zu tokens to %s\n", tokenizer.vocabulary_size(), folder.c_str());
 }
 
-tenon::BytePairTokenizer load(int count, char** values) {
-    const Arguments arguments(count, values, usage,
-                              {{"--tokenizer", "FOLDER", "where vocab.json and merges.txt are"}});
-    arguments.positional(0, 0);
-    return tenon::BytePairTokenizer::load(arguments.text("--tokenizer"));
-}
+constexpr Flag tokenizer_flag{"--tokenizer", "FOLDER", "where vocab.json and merges.txt are"};
 
 void write(std::string_view bytes) { std::fwrite(bytes.data(), 1, bytes.size(), stdout); }
 
-void encode(const tenon::BytePairTokenizer& tokenizer) {
+void encode_stream(const tenon::BytePairTokenizer& tokenizer) {
     tenon::StreamEncoder encoder(tokenizer);
     std::string_view separator = "";
     const auto write_id = [&](tenon::TokenId id) {
@@ -107,7 +104,45 @@ void encode(const tenon::BytePairTokenizer& tokenizer) {
     write("\n");
 }
 
-void decode(const tenon::BytePairTokenizer& tokenizer) {
+/// Writes a token file, on all cores.
+void encode_texts(const tenon::BytePairTokenizer& tokenizer, const Arguments& arguments) {
+    tenon::EncodeOptions options;
+    if (arguments.has("--before-each")) {
+        options.before_each = tokenizer.token_id(arguments.text("--before-each"));
+        if (!options.before_each)
+            arguments.fail("expected --before-each to be a token of the vocabulary, got \"" +
+                           arguments.text("--before-each") + "\"");
+    }
+    const std::vector<std::string>& paths = arguments.positional(1);
+    std::int64_t total = 0;
+    for (const std::string& path : paths) total += size_of(path);
+    tenon::Progress progress(total, "encoding");
+    const auto start = std::chrono::steady_clock::now();
+    const tenon::EncodedFiles done = tenon::encode_files(
+        tokenizer, paths, arguments.text("--out"), options, [&](const tenon::EncodedFiles& now) {
+            progress.update(now.bytes, now.tokens, throughput(now.bytes, start));
+        });
+    progress.finish();
+    std::fprintf(stderr, "wrote %lld tokens of %d bytes to %s\n", static_cast<long long>(done.tokens),
+                 done.token_size, arguments.text("--out").c_str());
+}
+
+void encode(int count, char** values) {
+    const Arguments arguments(
+        count, values, usage,
+        {tokenizer_flag,
+         {"--out", "TOKENS", "a file of tokens of two bytes, or four, to be made of texts"},
+         {"--before-each", "TOKEN", "a token that goes before each text's"}});
+    const auto tokenizer = tenon::BytePairTokenizer::load(arguments.text("--tokenizer"));
+    if (arguments.has("--out")) return encode_texts(tokenizer, arguments);
+    arguments.positional(0, 0);
+    encode_stream(tokenizer);
+}
+
+void decode(int count, char** values) {
+    const Arguments arguments(count, values, usage, {tokenizer_flag});
+    arguments.positional(0, 0);
+    const auto tokenizer = tenon::BytePairTokenizer::load(arguments.text("--tokenizer"));
     std::string word;
     std::size_t offset = 0;
     const auto write_token = [&] {
@@ -143,8 +178,8 @@ int main(int count, char** values) {
     return run_program([&] {
         const std::string_view command = count > 1 ? values[1] : "";
         if (command == "train") return train(count - 1, values + 1);
-        if (command == "encode") return encode(load(count - 1, values + 1));
-        if (command == "decode") return decode(load(count - 1, values + 1));
+        if (command == "encode") return encode(count - 1, values + 1);
+        if (command == "decode") return decode(count - 1, values + 1);
         const Arguments arguments(count, values, usage, {});
         arguments.fail("expected one of train, encode and decode");
     });

@@ -143,6 +143,27 @@ void check_training(int threads) {
             "a kept tensor keeps its values", threads);
 }
 
+/// Micro-batches, the optimizer's step, and the averages'.
+template <class MakeOptimizer>
+void check_optimizer(const char* what, MakeOptimizer make, int threads) {
+    Trainable<Model> model(seed(1));
+    auto optimizer = make(model);
+    Ema ema(model);
+    const Tokens inputs = tokens(0), targets = tokens(7);
+    const auto step = [&] {
+        for (int part = 0; part < 2; ++part) backward(Tensor(cross_entropy(model(inputs), targets) / 2.0f));
+        optimizer.clip(1.0);
+        optimizer.step();
+        ema.update();
+        const auto swapped = ema.swap_in();
+    };
+    for (int i = 0; i < 3; ++i) step();
+    require(allocations([&] {
+                for (int i = 0; i < 3; ++i) step();
+            }) == 0,
+            what, threads);
+}
+
 void check_generation(int threads) {
     const Model model(seed(1));
     Generator generator(model, {.temperature = 0.8, .top_k = 50, .top_p = 0.9}, seed(2));
@@ -165,6 +186,14 @@ int main() {
     for (const int threads : {1, 2, 3}) {
         set_thread_count(threads);
         check_training(threads);
+        check_optimizer(
+            "SGD allocates nothing", [](auto& model) { return SGD(model, {.momentum = 0.9}); }, threads);
+        check_optimizer(
+            "Lion allocates nothing", [](auto& model) { return Lion(model); }, threads);
+        check_optimizer(
+            "Adafactor allocates nothing", [](auto& model) { return Adafactor(model); }, threads);
+        check_optimizer(
+            "Muon allocates nothing", [](auto& model) { return Muon(model); }, threads);
         check_generation(threads);
     }
     if (failures == 0) std::puts("no allocation in steady steps");

@@ -2,6 +2,7 @@
 #include <tenon/op/softmax/softmax.hpp>
 #if TENON_CONTROL
 #include <tenon/expression/cpu.hpp>
+#include <tenon/op/softmax/cpu.hpp>
 #endif
 
 tenon::Tensor<float, tenon::Shape<8, 768>> x;

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <tenon/autograd/gradient_check.hpp>
+#include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
 #include <tenon/expression/cpu.hpp>
 #include <tenon/expression/evaluate.hpp>
@@ -82,6 +84,35 @@ void check_binary(const char* name, double (*definition)(double, double)) {
 }
 
 double logistic(double x) { return 1 / (1 + std::exp(-x)); }
+double gelu_of(double x) { return x / 2 * std::erfc(-x / std::sqrt(2)); }
+double gelu_tanh_of(double x) {
+    return x / 2 * (1 + std::tanh(std::sqrt(2 / std::acos(-1)) * (x + 0.044715 * x * x * x)));
+}
+
+/// The greatest relative error of a function's values and derivatives, evaluated in packets of T, against
+/// definitions in f64 over [low, high].
+template <class T, class F>
+struct RelativeErrors {
+    double value = 0, derivative = 0;
+
+    template <class Value, class Derivative>
+    RelativeErrors(double low, double high, Value exact, Derivative exact_derivative) {
+        using V = Packet<T>;
+        for (int i = 0; i <= 20000; ++i) {
+            const T x = static_cast<T>(low + (high - low) * i / 20000);
+            const V y = F::value(V(x));
+            update(value, y.first(), exact(static_cast<long double>(x)));
+            update(derivative, F::derivative(V(x), y).first(), exact_derivative(static_cast<long double>(x)));
+        }
+    }
+
+private:
+    static void update(double& worst, double got, long double expected) {
+        if (std::abs(expected) < std::numeric_limits<T>::min()) return;  // packets have no smaller numbers
+        const double error = static_cast<double>(std::abs((got - expected) / expected));
+        if (!(error <= worst)) worst = error;
+    }
+};
 
 }  // namespace
 
@@ -146,4 +177,110 @@ TEST_CASE("far arguments saturate and stay finite") {
     CHECK(y(1) == 1002);
     backward(y, ones);
     for (const double gradient : x.accumulated_gradient().span()) CHECK(std::isfinite(gradient));
+}
+
+TEST_CASE("activations: value and derivative") {
+    check_unary<functor::Gelu>("gelu", gelu_of, -6, 6);
+    check_unary<functor::GeluTanh>("gelu_tanh", gelu_tanh_of, -6, 6);
+    check_unary<functor::Softplus>(
+        "softplus", [](double x) { return std::log1p(std::exp(x)); }, -6, 6);
+    check_unary<functor::SquaredRelu>("squared_relu", [](double x) { return x > 0 ? x * x : 0; });
+}
+
+TEST_CASE_TEMPLATE("gelu is exact to a few units in the last place, its tail and derivative too", T, float,
+                   double) {
+    const double epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
+    const auto distribution = [](long double x) { return std::erfc(-x / std::sqrt(2.0L)) / 2; };
+    const auto value = [&](long double x) { return x * distribution(x); };
+    const auto derivative = [&](long double x) {
+        return distribution(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * std::acos(-1.0L));
+    };
+    const double tail = sizeof(T) == 4 ? -12.5 : -37;
+    // Between -2 and -0.5 the derivative crosses zero, where only its absolute error is small.
+    for (const auto& [low, high] : {std::pair{tail, -2.}, std::pair{-0.5, 0.5}, std::pair{0.5, 10.}}) {
+        const RelativeErrors<T, functor::Gelu> errors(low, high, value, derivative);
+        INFO("from ", low, " to ", high);
+        CHECK(errors.value < 6 * epsilon);
+        CHECK(errors.derivative < 8 * epsilon);
+    }
+    CHECK(RelativeErrors<T, functor::Gelu>(-2, -0.5, value, derivative).value < 6 * epsilon);
+}
+
+TEST_CASE_TEMPLATE("gelu_tanh and softplus keep the accuracy of their tails", T, float, double) {
+    const double epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
+    const auto gate = [](long double x) {
+        return 1 / (1 + std::exp(-2 * std::sqrt(2 / std::acos(-1.0L)) * (x + 0.044715L * x * x * x)));
+    };
+    const auto slope = [](long double x) {
+        return 2 * std::sqrt(2 / std::acos(-1.0L)) * (1 + 3 * 0.044715L * x * x);
+    };
+    // The exponential multiplies its argument's rounding by the argument.
+    const RelativeErrors<T, functor::GeluTanh> far(
+        -8, -2, [&](long double x) { return x * gate(x); },
+        [&](long double x) { return gate(x) + x * gate(x) * (1 - gate(x)) * slope(x); });
+    CHECK(far.value < 100 * epsilon);
+    CHECK(far.derivative < 100 * epsilon);
+    const RelativeErrors<T, functor::Softplus> softplus(
+        -80, 80, [](long double x) { return std::log1p(std::exp(x)); },
+        [](long double x) { return 1 / (1 + std::exp(-x)); });
+    CHECK(softplus.value < 6 * epsilon);
+    CHECK(softplus.derivative < 6 * epsilon);
+}
+
+TEST_CASE_TEMPLATE("activations have their limits at infinity, and NaN stays NaN", T, float, double) {
+    using V = Packet<T>;
+    const T infinity = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+    const auto check = [&]<class F>(F, const char* name, T slope) {
+        INFO(name);
+        const auto at = [](V x) {
+            return std::pair{F::value(x).first(), F::derivative(x, F::value(x)).first()};
+        };
+        for (const T far : {-infinity, std::numeric_limits<T>::lowest()}) {
+            CHECK(at(V(far)).first == 0);
+            CHECK(at(V(far)).second == 0);
+        }
+        CHECK(at(V(infinity)).first == infinity);
+        CHECK(at(V(infinity)).second == slope);
+        CHECK(at(V(nan)).first != at(V(nan)).first);
+        // One number is computed like a packet.
+        CHECK(F::value(-infinity) == 0);
+        CHECK(F::derivative(infinity, infinity) == slope);
+    };
+    check(functor::Gelu{}, "gelu", 1);
+    check(functor::GeluTanh{}, "gelu_tanh", 1);
+    check(functor::Silu{}, "silu", 1);
+    check(functor::Softplus{}, "softplus", 1);
+    check(functor::Relu{}, "relu", 1);
+    check(functor::SquaredRelu{}, "squared_relu", infinity);
+}
+
+TEST_CASE("activations of views, of a tensor that occurs twice, and of narrower types") {
+    const auto check = [](auto f) {
+        auto x = support::parameter<Shape<5, 7>>(1);
+        CHECK(gradient_error([&](auto a) { return evaluate(f(3 * transpose(a)) * transpose(f(a))); }, x) <
+              1e-6);
+        const auto values = support::numbers<double, Shape<4, 33>>(1);
+        const Tensor exact = f(3 * values);
+        CHECK(relative_error(evaluate(f(3 * cast<float>(values))), exact) < 1e-6);
+        CHECK(relative_error(evaluate(f(3 * cast<f16>(values))), exact) < 1e-3);
+        CHECK(relative_error(evaluate(f(3 * cast<bf16>(values))), exact) < 0.01);
+    };
+    check([](const auto& x) { return gelu(x); });
+    check([](const auto& x) { return gelu_tanh(x); });
+    check([](const auto& x) { return squared_relu(x); });
+    check([](const auto& x) { return softplus(x); });
+    check([](const auto& x) { return soft_cap(x, 1.5); });
+}
+
+TEST_CASE("soft_cap is the identity for small numbers and stays within its cap") {
+    const auto x = Tensor<double, Shape<4>>::of({1e-3, 5, -1e9, std::numeric_limits<double>::infinity()});
+    const Tensor y = soft_cap(x, 30);
+    CHECK(y(0) == doctest::Approx(1e-3).epsilon(1e-9));
+    CHECK(y(1) == doctest::Approx(30 * std::tanh(5. / 30)).epsilon(1e-15));
+    CHECK(y(2) == -30);
+    CHECK(y(3) == 30);
+    CHECK_THROWS_WITH_AS(soft_cap(x, 0), "soft_cap: expected a positive, finite cap, got 0.000000", Error);
+    CHECK_THROWS_AS(soft_cap(x, -1), Error);
+    CHECK_THROWS_AS(soft_cap(x, std::numeric_limits<double>::quiet_NaN()), Error);
+    CHECK_THROWS_AS(soft_cap(x, std::numeric_limits<double>::infinity()), Error);
 }

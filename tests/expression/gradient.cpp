@@ -22,6 +22,40 @@ using Cube = Shape<dyn, dyn, dyn>;
 
 }  // namespace
 
+TEST_CASE("values that a gradient does not depend on are not kept for it") {
+    auto x = support::parameter<Shape<1000>>(1);
+    const auto kept = [&](auto combine) {
+        const std::size_t before = Memory<Cpu>::used_bytes();
+        const auto result = [&] {
+            Tensor sine = sin(x.tensor());
+            Tensor cosine = cos(x.tensor());
+            return combine(sine, cosine);
+        }();
+        const std::size_t one = 1000 * sizeof(double), bytes = Memory<Cpu>::used_bytes() - before;
+        x.clear_gradient();
+        backward(sum(result));
+        return static_cast<int>(bytes / one);
+    };
+    const auto derivative = [&](auto expected) {
+        return relative_error(x.accumulated_gradient(), Tensor(expected(x.value()))) < 1e-12;
+    };
+    // Only the result.
+    CHECK(kept([&](auto s, auto c) { return Tensor(s - 2 * -c + x.tensor()); }) == 1);
+    CHECK(derivative([](auto v) { return Tensor(cos(v) - 2 * sin(v) + 1); }));
+    // The product's gradient needs both, the sum around it not the result's.
+    CHECK(kept([&](auto s, auto c) { return Tensor(s * c + x.tensor()); }) == 3);
+    CHECK(derivative([](auto v) { return Tensor(square(cos(v)) - square(sin(v)) + 1); }));
+    // A factor without a gradient is needed, what it is multiplied by is not.
+    CHECK(kept([&](auto s, auto c) { return Tensor(s * detach(c)); }) == 2);
+    CHECK(derivative([](auto v) { return Tensor(square(cos(v))); }));
+    CHECK(kept([&](auto s, auto c) { return Tensor(s - mean<keep_axis<-1>>(c)); }) == 1);
+    CHECK(kept([&](auto s, auto) { return Tensor(s - max<keep_axis<-1>>(s)); }) == 2);
+    // What has no gradient and scales none is not needed, whatever is done to it.
+    CHECK(kept([&](auto s, auto c) {
+              return Tensor(x.tensor() + detach(s) / detach(c) + max<keep_axis<-1>>(detach(s)));
+          }) == 1);
+}
+
 TEST_CASE("a leaf that occurs twice") {
     for (const int length : {1, 3, packet - 1, packet + 1, 40}) {
         INFO("length ", length);

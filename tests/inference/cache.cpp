@@ -10,7 +10,7 @@ using support::tokens;
 namespace {
 
 using Static = Transformer<support::Small, Cpu, F64>;
-using Dynamic = Transformer<DynamicTransformer, Cpu, F64>;
+using Dynamic = Transformer<DynamicTransformer<>, Cpu, F64>;
 
 /// The greatest difference between a cached model's logits, over pieces of the given length, and those of one
 /// pass.

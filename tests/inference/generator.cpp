@@ -14,7 +14,7 @@ using namespace tenon;
 namespace {
 
 using Static = Transformer<support::Small, Cpu, F64>;
-using Dynamic = Transformer<DynamicTransformer, Cpu, F64>;
+using Dynamic = Transformer<DynamicTransformer<>, Cpu, F64>;
 using Tokens = std::vector<std::int32_t>;
 
 constexpr int context = support::Small::context;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <string>
@@ -52,6 +53,22 @@ TEST_CASE("two atomic files for one path do not disturb each other: the last com
     first.commit();
     CHECK(read_file(folder / "a") == "first");
     CHECK(folder.names().size() == 1);
+}
+
+TEST_CASE("what killed processes left of a file is removed, and nothing else") {
+    TemporaryFolder folder;
+    const std::vector<std::string> kept = {"a",          "a.tmp",       "a.tmp1",     "a.tmp1-",  "a.tmp-0",
+                                           "a.tmp1-0.b", "a.tmpx1-0",   "aa.tmp1-0",  "b.tmp1-0", "a.tm1-0",
+                                           "A.tmp1-0",   "a.tmp1-0x-1", "a.b.tmp1-0", ".tmp1-0"};
+    for (const std::string& name : kept) write_file(folder / name, "x");
+    for (const char* name : {"a.tmp1-0", "a.tmp123456-17"}) write_file(folder / name, "half");
+    AtomicFile unfinished(folder / "a");
+    CHECK(folder.names().size() == kept.size() + 3);
+    remove_unfinished(folder / "a");
+    const std::vector<std::string> names = names_in_folder(folder.path());
+    for (const std::string& name : kept) CHECK(std::count(names.begin(), names.end(), name) == 1);
+    CHECK(names.size() == kept.size());
+    CHECK_NOTHROW(remove_unfinished(folder / "absent/a"));
 }
 
 TEST_CASE("an atomic file can be committed once, and not written afterwards") {

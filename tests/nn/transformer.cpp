@@ -1,4 +1,3 @@
-#include <cmath>
 #include <string>
 
 #include <doctest/doctest.h>
@@ -9,40 +8,12 @@
 
 using namespace tenon;
 using support::tokens;
+using support::worst_gradient_error;
 
 namespace {
 
-/// The greatest relative error of a parameter's gradient against central differences.
-template <class Model>
-double worst_gradient_error(Model& model) {
-    const auto inputs = tokens(2, 5, 1), targets = tokens(2, 5, 4);
-    backward(cross_entropy(model(inputs), targets));
-    const auto loss = [&] {
-        Tape::Pause pause(Tape::current());
-        return cross_entropy(model(inputs), targets).item();
-    };
-    double worst = 0;
-    for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
-        double difference = 0, norm = 0;
-        double* values = static_cast<double*>(parameter.data);
-        const double* gradient = static_cast<const double*>(parameter.gradient->storage.data());
-        for (std::int64_t i = 0; i < parameter.size(); ++i) {
-            const double kept = values[i], step = 1e-5 * (1 + std::abs(kept));
-            values[i] = kept + step;
-            const double above = loss();
-            values[i] = kept - step;
-            const double quotient = (above - loss()) / (2 * step);
-            values[i] = kept;
-            difference += std::pow(quotient - gradient[i], 2);
-            norm += quotient * quotient;
-        }
-        worst = std::max(worst, std::sqrt(difference / norm));
-    });
-    return worst;
-}
-
 using Static = Trainable<Transformer<support::Small, Cpu, F64>>;
-using Dynamic = Trainable<Transformer<DynamicTransformer, Cpu, F64>>;
+using Dynamic = Trainable<Transformer<DynamicTransformer<>, Cpu, F64>>;
 
 template <class Model>
 std::vector<double> two_steps(Model& model) {
@@ -107,6 +78,28 @@ TEST_CASE("a plain model on a trained one's parameters gives its logits") {
     CHECK(logits.extents() == Extents(2, 7, 11));
     CHECK(logits == detach(trained(ids).tensor()));
     CHECK(Tape::current().node_count() == 0);
+}
+
+TEST_CASE("a plain model on a trained one's parameters takes no memory for parameters of its own") {
+    using Wide = Trainable<Transformer<support::Wide>>;
+    Wide trained(seed(5));
+    const std::size_t parameters = sizeof(float) * static_cast<std::size_t>(parameter_count<Wide>());
+    Memory<Cpu>::reset_peak();
+    const std::size_t before = Memory<Cpu>::used_bytes();
+    const Transformer<support::Wide> plain(trained);
+    CHECK(Memory<Cpu>::peak_bytes() - before < parameters / 100);
+    CHECK(plain.embedding.data == trained.embedding.data);
+    trained.embedding.value()(1, 2) = 7;
+    CHECK(plain.embedding.value()(1, 2) == 7);
+}
+
+TEST_CASE("a model without memory for its parameters takes it when it is told to") {
+    Static model(sizes_of<support::Small>(), UnallocatedParameters());
+    CHECK(model.embedding.data == nullptr);
+    CHECK(model.embedding.extents == Extents(11, 8));
+    allocate_parameters(model);
+    initialize(model, seed(5));
+    CHECK(model.embedding.value() == Static(seed(5)).embedding.value());
 }
 
 TEST_CASE("one seed gives one model, and another seed another") {

@@ -271,6 +271,32 @@ TEST_CASE_TEMPLATE("half types compute in f32 and round once; their gradients ar
     }
 }
 
+TEST_CASE("a score has the same bits alone, among others and in the backward pass") {
+    // Each query may attend to one key, and its weight is 1: log sum exp is the score.
+    constexpr int time = 70, heads = 12;
+    using Heads1 = Shape<1, time, heads, 1>;
+    Parameter<float, Heads1> v(cast<float>(numbers<double, Heads1>(3)));
+    const auto q = cast<float>(numbers<double, Heads1>(1)), k = cast<float>(numbers<double, Heads1>(2));
+    auto one = Tensor<bool, Shape<time, time>>::zeros();
+    for (int t = 0; t < time; ++t) one(t, t * 37 % (t + 1)) = true;
+    const AttentionOptions options{.scale = 40, .alibi = true, .soft_cap = 7};
+    const auto all = attention_with_log_sum_exp(q, k, v.value(), options, one).log_sum_exp;
+    for (int t = 0; t < time; ++t) {
+        const auto until = [&](const auto& x) { return slice<1>(x, 0, t + 1); };
+        const auto alone = attention_with_log_sum_exp(slice<1>(q, t, t + 1), until(k), until(v.value()),
+                                                      options, slice<1>(slice<0>(one, t, t + 1), 0, t + 1))
+                               .log_sum_exp;
+        for (int h = 0; h < heads; ++h) CHECK(alone(0, h, 0) == all(0, h, t));
+    }
+    // With a weight of exactly 1 the values' gradient is a sum of ones.
+    backward(attention(q, k, v, options, one), std::vector<float>(time * heads, 1));
+    for (int s = 0; s < time; ++s) {
+        float queries = 0;
+        for (int t = 0; t < time; ++t) queries += one(t, s) ? 1.f : 0.f;
+        for (int h = 0; h < heads; ++h) CHECK(v.accumulated_gradient()(0, s, h, 0) == queries);
+    }
+}
+
 TEST_CASE("a NaN is not taken for a query without keys") {
     for (const int time : {1, 3, 9}) {
         const Operand q = numbers<double, Heads>(1, 1, time, 1, 4),

@@ -1,5 +1,6 @@
 #include <cmath>
 #include <concepts>
+#include <limits>
 
 #include <doctest/doctest.h>
 
@@ -107,6 +108,22 @@ TEST_CASE("great logits are no danger") {
     const auto logits = Tensor<double, Shape<1, 3>>::of({1000, 0, -1000});
     CHECK(cross_entropy(logits, Tensor<int, Shape<1>>::of({0})).item() == 0);
     CHECK(cross_entropy(logits, Tensor<int, Shape<1>>::of({2})).item() == 2000);
+}
+
+TEST_CASE("words that cannot occur may fill whole chunks of lazy logits") {
+    constexpr int vocabulary = 5000, possible = 10;
+    const auto h = Tensor<double, Shape<1, 1>>::of({1});
+    for (const int first : {0, 2500, vocabulary - possible}) {
+        auto head = Tensor<double, Shape<vocabulary, 1>>::filled(-std::numeric_limits<double>::infinity());
+        for (int i = 0; i < possible; ++i) head(first + i, 0) = 0;
+        const auto target = Tensor<int, Shape<1>>::of({first + 3});
+        CHECK(cross_entropy(Logits(h, head), target).item() == doctest::Approx(std::log(possible)));
+        Parameter<double, Shape<vocabulary, 1>> tracked(head);
+        backward(cross_entropy(Logits(h, tracked.tensor()), target));
+        const auto gradient = tracked.accumulated_gradient();
+        CHECK(gradient(first, 0) == doctest::Approx(1. / possible));
+        CHECK(gradient((first + possible) % vocabulary, 0) == 0);
+    }
 }
 
 TEST_CASE("targets that do not fit are errors that say which") {

@@ -61,6 +61,24 @@ TEST_CASE("f32 and bf16 are close to f64") {
     CHECK(relative_error(rms_norm(cast<bf16>(x), cast<bf16>(gain)), rms_norm(x, gain)) < 0.01);
 }
 
+TEST_CASE("an expression for the gain is not rounded by itself") {
+    const auto x = cast<bf16>(numbers<double, Shape<4, 33>>(1));
+    const Tensor little = cast<bf16>(Tensor(numbers<double, Shape<33>>(2) / 300));  // 1 + it is 1 in bf16
+    const auto y = rms_norm(x, 1.0 + little);
+    CHECK(support::same_bits(y, cast<bf16>(rms_norm(cast<float>(x), 1.0 + cast<float>(little)))));
+    CHECK(!support::same_bits(y, rms_norm(x, Tensor(1.0 + little))));
+}
+
+TEST_CASE("the gradient of a gain within an expression, over its own axis too") {
+    auto x = parameter<Shape<3, 9>>(1);
+    auto gain = parameter<Shape<9>>(2);
+    auto weights = parameter<Shape<9, 4>>(3);
+    CHECK(gradient_error([](auto a, auto g) { return rms_norm(a, 1.0 + g, 0.1); }, x, gain) < 1e-6);
+    CHECK(gradient_error([](auto a, auto g) { return rms_norm(a, g * sum<keep_axis<-1>>(square(g))); }, x,
+                         gain) < 1e-6);
+    CHECK(gradient_error([](auto a, auto w) { return rms_norm(a, sum<axis<-1>>(w)); }, x, weights) < 1e-6);
+}
+
 TEST_CASE("the gradients of rows and gain") {
     for (const int width : {1, 3, 9, 40}) {
         auto x = parameter<Shape<dyn, dyn, dyn>>(1, 2, 3, width);

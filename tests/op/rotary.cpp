@@ -82,6 +82,41 @@ TEST_CASE("the gradient is the rotation back, which undoes the rotation") {
     }
 }
 
+TEST_CASE("positions may be given one by one, for all rows or for each") {
+    const RotaryTable<double> table(12, 6, 100);
+    const auto x = numbers<double, Shape<2, 4, 3, 6>>(1);
+    const auto row = Tensor<int, Shape<4>>::of({7, 0, 0, 11});
+    const auto each = Tensor<int, Shape<2, dyn>>::of({7, 0, 0, 11, 3, 4, 5, 6}, 4);
+    for (const RotaryPairs pairs : {RotaryPairs::interleaved, RotaryPairs::half_split}) {
+        const auto by_row = rotary(x, table, pairs, row), by_each = rotary(x, table, pairs, each);
+        for (int b = 0; b < 2; ++b)
+            for (int t = 0; t < 4; ++t) {
+                Tensor one = contiguous(slice<1>(slice<0>(x, b, b + 1), t, t + 1));
+                const auto expected = rotary(one, table, pairs, row(t)),
+                           expected_each = rotary(one, table, pairs, each(b, t));
+                for (int h = 0; h < 3; ++h)
+                    for (int i = 0; i < 6; ++i) {
+                        CHECK(by_row(b, t, h, i) == expected(0, 0, h, i));
+                        CHECK(by_each(b, t, h, i) == expected_each(0, 0, h, i));
+                    }
+            }
+        auto checked = support::parameter<Shape<2, 4, 3, 6>>(1);
+        CHECK(gradient_error(
+                  [&](auto a) {
+                      // The positions need not outlive the forward pass.
+                      const auto mine = each.clone();
+                      return Tensor(rotary(a, table, pairs, mine) * rotary(a, table, pairs, row));
+                  },
+                  checked) < 1e-6);
+    }
+    CHECK_THROWS_WITH_AS(rotary(x, table, RotaryPairs::interleaved, Tensor<int, Shape<4>>::of({0, 1, 2, 12})),
+                         "rotary: expected positions below 12, got 12", Error);
+    CHECK_THROWS_AS(rotary(x, table, RotaryPairs::interleaved, Tensor<int, Shape<4>>::of({0, -1, 2, 3})),
+                    Error);
+    const auto short_by_one = Tensor<int, Shape<dyn>>::of({0, 1, 2}, 3);
+    CHECK_THROWS_AS(rotary(x, table, RotaryPairs::interleaved, short_by_one), ShapeError);
+}
+
 TEST_CASE("narrower types") {
     const auto x = numbers<double, Shape<2, 5, 3, 6>>(1);
     const auto exact = rotary(x, RotaryTable<double>(5, 6, 100), RotaryPairs::half_split);

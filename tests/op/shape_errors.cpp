@@ -119,7 +119,7 @@ TEST_CASE("attention") {
 TEST_CASE("configurations of a Transformer") {
     TransformerSizes sizes{
         .vocabulary = 512, .context = 128, .width = 512, .depth = 2, .heads = 12, .hidden = 1344};
-    using Model = Transformer<DynamicTransformer>;
+    using Model = Transformer<DynamicTransformer<>>;
     CHECK(words_of([&] { Model model(sizes); }) ==
           "transformer_width_is_no_multiple_of_heads<Shape<512>, Shape<12>>");
     sizes.heads = 16;

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +13,8 @@
 
 #include <tenon/files.hpp>
 #include <tenon/tenon.hpp>
+
+#include "../io/temporary_folder.hpp"
 
 /// A model against what PyTorch and transformers computed, from the files of one folder.
 namespace reference {
@@ -60,15 +64,27 @@ inline double relative_error(double value, double expected) {
     return value == expected ? 0 : std::abs(value - expected) / std::abs(expected);
 }
 
-/// The norm of the difference over the norm of the reference. The caller has compared the shapes.
-inline double relative_error(const float* values, const std::vector<float>& expected) {
-    double difference = 0, norm = 0;
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-        const double e = expected[i], d = values[i] - e;
-        difference += d * d;
-        norm += e * e;
+/// The norm of the difference of numbers from what they should be, over the norm of the latter.
+class RelativeError {
+public:
+    /// The caller has compared the shapes.
+    void add(const float* values, const std::vector<float>& expected) {
+        for (std::size_t i = 0; i < expected.size(); ++i) {
+            const double e = expected[i], d = values[i] - e;
+            difference_ += d * d;
+            norm_ += e * e;
+        }
     }
-    return difference == 0 ? 0 : std::sqrt(difference / norm);
+    double get() const { return difference_ == 0 ? 0 : std::sqrt(difference_ / norm_); }
+
+private:
+    double difference_ = 0, norm_ = 0;
+};
+
+inline double relative_error(const float* values, const std::vector<float>& expected) {
+    RelativeError error;
+    error.add(values, expected);
+    return error.get();
 }
 
 using Lengths = std::vector<std::int64_t>;
@@ -123,19 +139,25 @@ inline Ids columns(const std::vector<std::int64_t>& ids, int width, int begin, i
     return part;
 }
 
-/// Compares what a visit of the parameters finds with a file, tensor by tensor.
+/// Compares what values_of(parameter) gives, row-major, with a file, tensor by tensor: a tensor may hold
+/// several parameters, of which one has no gradient but for rounding (the bias of keys without rotation).
 template <class Model, class ValuesOf>
 void expect_parameters(Report& report, Model& model, const tenon::Safetensors& file,
                        const tenon::CheckpointNames& names, const std::string& what, ValuesOf values_of) {
-    std::size_t found = 0;
-    tenon::for_each_parameter(model, [&](std::string_view name, tenon::ParameterBase& parameter) {
-        const std::string key = tenon::checkpoint_name(names, name);
-        const std::vector<float> expected = read<float>(file, key, lengths_of(parameter.extents));
-        report.expect(what + " " + key, relative_error(values_of(parameter), expected), tolerance);
-        ++found;
-    });
-    if (found != file.size())
-        throw tenon::FileError(file.where() + ": expected " + std::to_string(found) +
+    std::map<std::string, RelativeError> errors;
+    for (const tenon::CheckpointPlace& place : tenon::checkpoint_places(model, names)) {
+        const tenon::SafetensorsEntry& entry = file.at(place.tensor);
+        if (entry.type != tenon::ElementType::f32 || entry.shape != place.shape())
+            fail(file, place.tensor,
+                 "expected f32 of shape " + text_of(place.shape()) + ", got " +
+                     std::string(name_of(entry.type)) + " of shape " + text_of(entry.shape));
+        std::vector<float> expected(static_cast<std::size_t>(place.parameter->size()));
+        tenon::detail::read_place(entry, place, expected.data());
+        errors[place.tensor].add(values_of(*place.parameter), expected);
+    }
+    for (const auto& [tensor, error] : errors) report.expect(what + " " + tensor, error.get(), tolerance);
+    if (errors.size() != file.size())
+        throw tenon::FileError(file.where() + ": expected " + std::to_string(errors.size()) +
                                " tensors for this model, got " + std::to_string(file.size()));
 }
 
@@ -197,12 +219,31 @@ void check_generation(Report& report, const Model& model, const tenon::Safetenso
     expect("tokens that differ, with cache", generate_with_cache(model, prompt, generated.size()));
 }
 
-/// Logits, loss, gradients and greedy generation of a checkpoint.
+/// Saving gives the file that was loaded: the same tensors, to the last bit.
+template <class Model>
+void check_saving(Report& report, Model& model, const tenon::Checkpoint& loaded,
+                  const tenon::CheckpointNames& names) {
+    const TemporaryFolder folder;
+    const std::string path = folder / "model.safetensors";
+    tenon::save_parameters(model, path, names);
+    const tenon::Safetensors saved = tenon::Safetensors::open(path);
+    int different = saved.size() != loaded.size();
+    loaded.for_each([&](const tenon::SafetensorsEntry& entry) {
+        const tenon::SafetensorsEntry* same = saved.find(entry.name);
+        different += !same || same->type != entry.type || same->shape != entry.shape ||
+                     !std::equal(entry.bytes.begin(), entry.bytes.end(), same->bytes.begin());
+    });
+    report.expect("tensors that differ when saved", different, 0);
+}
+
+/// Logits, loss, gradients, greedy generation and saving of a checkpoint.
 template <class Model>
 void check_checkpoint(Report& report, const std::string& folder, const tenon::Architecture& architecture) {
     const tenon::Safetensors expected = tenon::Safetensors::open(folder + "/reference.safetensors");
     tenon::Trainable<Model> trainable(architecture.sizes);
-    tenon::load_parameters(trainable, tenon::open_checkpoint(folder), architecture.names);
+    const tenon::Checkpoint checkpoint = tenon::open_checkpoint(folder);
+    tenon::load_parameters(trainable, checkpoint, architecture.names);
+    check_saving(report, trainable, checkpoint, architecture.names);
     const Model model(trainable);
 
     const Lengths shape = table_shape(expected, "input_ids");

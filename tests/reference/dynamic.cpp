@@ -15,7 +15,10 @@ int main(int count, char** values) try {
         return reference::skipped;
     }
     using Batches = tenon::Shape<tenon::dyn, tenon::dyn>;
-    return reference::check<tenon::DynamicTransformer, Batches>(folder, architecture, configuration.table());
+    return tenon::visit_architecture(architecture, [&]<class A>(A) {
+        using C = tenon::DynamicTransformer<typename A::Features>;
+        return reference::check<C, Batches>(folder, architecture, configuration.table());
+    });
 } catch (const std::exception& error) {
     std::printf("%s\n", error.what());
     return 1;

@@ -1,24 +1,22 @@
 """Makes the small reference fixtures of this folder: `python make_fixtures.py` (PyTorch, transformers, safetensors).
 
 Each folder holds config.json, weights, and what PyTorch computes from them in float32; the weights are random, and
-perturbed so that no norm's gain is 1.
+perturbed so that no norm's gain is 1 and no bias is 0.
 """
 import json, math, pathlib
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 here = pathlib.Path(__file__).parent / "fixtures"
 
 
-def make_llama(name, seed, **sizes):
+def make_checkpoint(name, seed, config, kind):
     torch.manual_seed(seed)
     folder = here / name
-    config = LlamaConfig(max_position_embeddings=32, initializer_range=0.2, attn_implementation="eager",
-                         bos_token_id=1, eos_token_id=2, **sizes)
-    model = LlamaForCausalLM(config).float().eval()
+    model = kind(config).float().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -38,6 +36,17 @@ def make_llama(name, seed, **sizes):
     save_file(gradients, folder / "grads.safetensors")
     save_file({"input_ids": ids, "logits": result.logits.detach(), "loss": result.loss.detach().reshape(1),
                "prompt": prompt, "generated": tokens.contiguous()}, folder / "reference.safetensors")
+
+
+def make_llama(name, seed, **sizes):
+    config = LlamaConfig(max_position_embeddings=32, initializer_range=0.2, attn_implementation="eager",
+                         bos_token_id=1, eos_token_id=2, **sizes)
+    make_checkpoint(name, seed, config, LlamaForCausalLM)
+
+
+def make_gpt2(name, seed, **sizes):
+    config = GPT2Config(initializer_range=0.2, attn_implementation="eager", bos_token_id=1, eos_token_id=2, **sizes)
+    make_checkpoint(name, seed, config, GPT2LMHeadModel)
 
 
 def rms_norm(x, gain, epsilon):
@@ -120,3 +129,5 @@ make_llama("llama_wide_heads", 1, vocab_size=67, hidden_size=36, intermediate_si
 make_llama("llama_one_group_tied", 2, vocab_size=61, hidden_size=32, intermediate_size=44, num_hidden_layers=1,
            num_attention_heads=4, num_key_value_heads=1, tie_word_embeddings=True)
 make_trajectory("cs336_short", 3)
+make_gpt2("gpt2_odd_heads", 4, vocab_size=59, n_positions=20, n_embd=21, n_layer=2, n_head=3, n_inner=34,
+          tie_word_embeddings=False)

@@ -24,7 +24,9 @@ using Batches = BatchesOf<table.integer("batch_size", 0), table.integer("context
 template <bool is_known>
 int run(const std::string& folder) {
     if constexpr (is_known) {
-        return reference::check<tenon::StaticTransformer<sizes>, Batches>(folder, architecture, table);
+        using Features = tenon::ArchitectureAt<architecture.index>::Features;
+        return reference::check<tenon::StaticTransformer<sizes, Features>, Batches>(folder, architecture,
+                                                                                    table);
     } else {
         std::printf("%s: an architecture that is not supported yet\n", folder.c_str());
         return reference::skipped;

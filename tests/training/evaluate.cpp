@@ -54,3 +54,17 @@ TEST_CASE("bits for each byte") {
     CHECK(bits_per_byte(0, 5) == 0);
     CHECK_THROWS_WITH_AS(bits_per_byte(1, 0), "bits per byte: expected at least one byte, got 0", Error);
 }
+
+TEST_CASE("an evaluation is the loss of a token, its perplexity, and the bits of a byte") {
+    const Model model(seed(3));
+    std::vector<std::uint16_t> tokens;
+    for (int i = 0; i < 20; ++i) tokens.push_back(static_cast<std::uint16_t>((i * i + 5 * i) % 11));
+    const auto all = std::span(std::as_const(tokens));
+    const double nats = total_cross_entropy(model, all, 2, 5);
+    const Evaluation evaluation = evaluate(model, all, 50, 2, 5);
+    CHECK(evaluation.loss == doctest::Approx(nats / 19));
+    CHECK(evaluation.perplexity == doctest::Approx(std::exp(nats / 19)));
+    CHECK(evaluation.bits_per_byte == doctest::Approx(bits_per_byte(nats, 50)));
+    CHECK_THROWS_AS(evaluate(model, all, 0, 2, 5), Error);
+    CHECK_THROWS_AS(evaluate(model, all.first(1), 50, 2, 5), ShapeError);
+}

@@ -14,6 +14,8 @@ inline double check_weight(std::int64_t i) { return std::sin(1.0 + 2.7 * static_
 
 template <class Y>
 double weighted_sum(const Y& y) {
+    static_assert(Y::is_packed,
+                  "gradient_error takes a function with a packed result: return contiguous(...)");
     double total = 0;
     for (std::int64_t i = 0; i < y.size(); ++i) total += check_weight(i) * y.data()[i];
     return total;

@@ -34,8 +34,26 @@ constexpr ElementType element_type_of() {
 enum class Role {
     matrix,     ///< of a linear layer, [out, in]
     embedding,  ///< one row a token
+    position,   ///< one row a position
     head,       ///< hidden state to logits, [vocabulary, width]
-    gain,       ///< of a norm
+    gain,       ///< a factor that begins as 1: of a norm
+    bias,       ///< an addend that begins as 0: of a layer's or a norm's result, or of a gain's fixed 1
+};
+
+/// Within its scope the parameters that a thread makes have no memory: what their elements will be, others
+/// hold already, or it is not certain yet that they are wanted. See `allocate_parameters`.
+class UnallocatedParameters {
+public:
+    UnallocatedParameters() : outer_(std::exchange(active, true)) {}
+    UnallocatedParameters(const UnallocatedParameters&) = delete;
+    UnallocatedParameters& operator=(const UnallocatedParameters&) = delete;
+    ~UnallocatedParameters() { active = outer_; }
+
+    static bool is_active() { return active; }
+
+private:
+    static inline constinit thread_local bool active = false;
+    bool outer_;
 };
 
 /// A parameter with its shape erased to values: what optimizers, counting, loading and saving work on.
@@ -55,6 +73,8 @@ public:
     Storage storage;
     void* data = nullptr;
     SlotReference gradient;  // null in a model that only runs forward
+    /// A factor of the optimizer's rate, which a model sets whose parametrization says so (muP).
+    double rate_scale = 1;
 };
 
 /// A trained tensor, with the place where its gradient gathers if Tracking is `Tracked`. Its elements are
@@ -72,8 +92,10 @@ public:
         : ParameterBase(role, element_type_of<T>(), extents) {
         if (!may_convert(extents, S::codes) || !extents.all_exact())
             throw_mismatch<mismatch::assignment>(extents, S::codes);
-        storage = Storage(Memory<D>::allocate(detail::bytes_of(extents, sizeof(T))));
-        data = storage.data();
+        if (!UnallocatedParameters::is_active()) {
+            storage = Storage(Memory<D>::allocate(detail::bytes_of(extents, sizeof(T))));
+            data = storage.data();
+        }
         if constexpr (Tracking::is_tracked) {
             Storage owner = OwnedGradientSlot::create(size());
             gradient = {static_cast<GradientSlot*>(owner.data()), owner};
@@ -97,7 +119,7 @@ public:
     Tensor<T, S, D> value() const { return {storage, static_cast<T*>(data), extents}; }
 
     /// What backward passes have added up since the gradient was last cleared; zeros if none has. The tensor
-    /// shares the gradient's memory: later passes change it, unless it is cloned.
+    /// shares the gradient's memory: later passes may change it, unless it is cloned.
     Tensor<ComputeOf<T>, S, D> accumulated_gradient() const requires Tracking::is_tracked {
         const bool is_new = !gradient->written;
         const auto contribution = contribute<ComputeOf<T>, D>(*gradient);

@@ -276,8 +276,8 @@ requires Y::is_tracked void backward(const Y& y, std::span<const ComputeOf<typen
 
 /// Computes the gradient of a scalar with respect to every parameter and tracked input that it was made from,
 /// adding to what they hold. All that this thread has recorded is consumed, so add losses up first:
-/// `backward(a + b)`. Throws GraphError at a second call on the same graph and for a graph that another
-/// thread recorded, ShapeError where `loss` is not one element.
+/// `backward(Tensor(a + b))`. Throws GraphError at a second call on the same graph and for a graph that
+/// another thread recorded, ShapeError where `loss` is not one element.
 template <TensorLike X>
 requires X::is_tracked void backward(const X& loss) {
     if (loss.size() != 1)

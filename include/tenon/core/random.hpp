@@ -12,6 +12,35 @@ struct Seed {
 };
 constexpr Seed seed(std::uint64_t value) { return {value}; }
 
+namespace detail {
+
+/// The two keys of a round of Philox, which are its seed before the first.
+struct PhiloxKeys {
+    std::uint32_t low, high;
+
+    TENON_HOST_DEVICE constexpr explicit PhiloxKeys(std::uint64_t seed)
+        : low(static_cast<std::uint32_t>(seed)), high(static_cast<std::uint32_t>(seed >> 32)) {}
+    TENON_HOST_DEVICE constexpr void advance() {
+        low += 0x9E3779B9u;
+        high += 0xBB67AE85u;
+    }
+};
+
+inline constexpr int philox_rounds = 10;
+
+/// One round of Philox, on the four words of a block.
+TENON_HOST_DEVICE constexpr void philox_round(std::uint32_t& word0, std::uint32_t& word1,
+                                              std::uint32_t& word2, std::uint32_t& word3,
+                                              const PhiloxKeys& keys) {
+    const std::uint64_t a = std::uint64_t{0xD2511F53u} * word0, b = std::uint64_t{0xCD9E8D57u} * word2;
+    word0 = static_cast<std::uint32_t>(b >> 32) ^ word1 ^ keys.low;
+    word1 = static_cast<std::uint32_t>(b);
+    word2 = static_cast<std::uint32_t>(a >> 32) ^ word3 ^ keys.high;
+    word3 = static_cast<std::uint32_t>(a);
+}
+
+}  // namespace detail
+
 /// Counter-based random numbers, Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1,
 /// 2, 3"): number `index` of stream `stream` is a pure function of both and the seed, the same on every
 /// device and for any number of threads.
@@ -28,24 +57,16 @@ public:
     TENON_HOST_DEVICE constexpr Block operator()(std::uint64_t index) const {
         Block x{{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
                  static_cast<std::uint32_t>(stream_), static_cast<std::uint32_t>(stream_ >> 32)}};
-        std::uint32_t key0 = static_cast<std::uint32_t>(seed_),
-                      key1 = static_cast<std::uint32_t>(seed_ >> 32);
-        for (int round = 0; round < 10; ++round) {
-            const std::uint64_t a = std::uint64_t{0xD2511F53u} * x.word[0],
-                                b = std::uint64_t{0xCD9E8D57u} * x.word[2];
-            x = {{static_cast<std::uint32_t>(b >> 32) ^ x.word[1] ^ key0, static_cast<std::uint32_t>(b),
-                  static_cast<std::uint32_t>(a >> 32) ^ x.word[3] ^ key1, static_cast<std::uint32_t>(a)}};
-            key0 += 0x9E3779B9u;
-            key1 += 0xBB67AE85u;
-        }
+        detail::PhiloxKeys keys(seed_);
+        for (int round = 0; round < detail::philox_rounds; ++round, keys.advance())
+            detail::philox_round(x.word[0], x.word[1], x.word[2], x.word[3], keys);
         return x;
     }
 
     /// Uniform in [0, 1), 53 bits.
     TENON_HOST_DEVICE constexpr double uniform(std::uint64_t index) const {
         const Block x = (*this)(index);
-        const std::uint64_t bits = (std::uint64_t{x.word[0]} << 32 | x.word[1]) >> 11;
-        return static_cast<double>(bits) * 0x1p-53;
+        return uniform_of(x.word[0], x.word[1]);
     }
 
     /// Uniform in [0, count), by multiplication; the bias is below count / 2^64.
@@ -63,6 +84,14 @@ public:
 
     /// Standard normal under the condition that its absolute value is at most 3.
     TENON_HOST_DEVICE double truncated_normal(std::uint64_t index) const;
+
+    /// What the numbers above are of the first two words of their block.
+    TENON_HOST_DEVICE static constexpr double uniform_of(std::uint32_t word0, std::uint32_t word1) {
+        const std::uint64_t bits = (std::uint64_t{word0} << 32 | word1) >> 11;
+        return static_cast<double>(bits) * 0x1p-53;
+    }
+    TENON_HOST_DEVICE static double normal_of(std::uint32_t word0, std::uint32_t word1);
+    TENON_HOST_DEVICE static double truncated_normal_of(std::uint32_t word0, std::uint32_t word1);
 
 private:
     std::uint64_t seed_, stream_;
@@ -142,13 +171,21 @@ TENON_HOST_DEVICE inline double normal_quantile(double p) {
 
 }  // namespace detail
 
+TENON_HOST_DEVICE inline double Philox::normal_of(std::uint32_t word0, std::uint32_t word1) {
+    return detail::normal_quantile(uniform_of(word0, word1) + 0x1p-54);
+}
 TENON_HOST_DEVICE inline double Philox::normal(std::uint64_t index) const {
-    return detail::normal_quantile(uniform(index) + 0x1p-54);
+    const Block x = (*this)(index);
+    return normal_of(x.word[0], x.word[1]);
 }
 
-TENON_HOST_DEVICE inline double Philox::truncated_normal(std::uint64_t index) const {
+TENON_HOST_DEVICE inline double Philox::truncated_normal_of(std::uint32_t word0, std::uint32_t word1) {
     constexpr double below = 0.0013498980316300945;  // the probability of less than -3
-    return detail::normal_quantile(__builtin_fma(uniform(index) + 0x1p-54, 1 - 2 * below, below));
+    return detail::normal_quantile(__builtin_fma(uniform_of(word0, word1) + 0x1p-54, 1 - 2 * below, below));
+}
+TENON_HOST_DEVICE inline double Philox::truncated_normal(std::uint64_t index) const {
+    const Block x = (*this)(index);
+    return truncated_normal_of(x.word[0], x.word[1]);
 }
 
 }  // namespace tenon

@@ -163,6 +163,8 @@ public:
         if (block_) release();
         block_ = nullptr;
     }
+    /// The reference, leaving none; of threads that take it at once, one gets it.
+    Storage take() { return Storage(std::atomic_ref(block_).exchange(nullptr)); }
 
 private:
     void retain() {

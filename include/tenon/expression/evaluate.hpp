@@ -104,18 +104,35 @@ struct ReductionPlace {
     static constexpr Place place{A::shape_type::codes, A::shape_type::codes.rank - 1, false, axes};
 };
 
+/// What the values of a part of an expression are for.
+enum class Need {
+    value,     ///< the result
+    gradient,  ///< the derivative, which this part's own value does not enter
+    both,      ///< the derivative, which this part's own value enters
+};
+
+/// What an argument of F is needed for: `is_tracked` says whether any argument has a gradient,
+/// `other_is_tracked` whether another one has.
+template <class F>
+constexpr Need need_of_argument(Need own, bool is_tracked, bool other_is_tracked) {
+    using enum functor::DerivativeUses;
+    if (own != Need::gradient || !is_tracked) return own;
+    const functor::DerivativeUses uses = functor::derivative_uses<F>;
+    return uses == everything || (uses == other_argument && other_is_tracked) ? Need::both : Need::gradient;
+}
+
 /// An expression's canonical tree: shapes gone; leaves, constants and reductions numbered in order from the
 /// numbers given. `leaves`, `constants` and `reductions` are the numbers after it.
-template <class X, class At, int Leaves, int Constants, int Reductions, bool with_gradients>
+template <class X, class At, int Leaves, int Constants, int Reductions, Need need>
 struct Lower;
 
 template <class T, class S, class D, class G, class Layout, class At, int Leaves, int Constants,
-          int Reductions, bool with_gradients>
-struct Lower<Tensor<T, S, D, G, Layout>, At, Leaves, Constants, Reductions, with_gradients> {
+          int Reductions, Need need>
+struct Lower<Tensor<T, S, D, G, Layout>, At, Leaves, Constants, Reductions, need> {
     static constexpr Place place = At::place;
     static constexpr tree::Access access =
         place.is_per_row ? tree::Access::uniform : access_of(place, S::codes, Layout::is_packed);
-    using type = tree::Leaf<T, Leaves, access, with_gradients && G::is_tracked>;
+    using type = tree::Leaf<T, Leaves, access, need != Need::value && G::is_tracked, need != Need::gradient>;
     static constexpr int leaves = Leaves + 1, constants = Constants, reductions = Reductions;
 
     template <class Inputs>
@@ -125,8 +142,8 @@ struct Lower<Tensor<T, S, D, G, Layout>, At, Leaves, Constants, Reductions, with
     }
 };
 
-template <class At, int Leaves, int Constants, int Reductions, bool with_gradients>
-struct Lower<Scalar, At, Leaves, Constants, Reductions, with_gradients> {
+template <class At, int Leaves, int Constants, int Reductions, Need need>
+struct Lower<Scalar, At, Leaves, Constants, Reductions, need> {
     using type = tree::Constant<Constants>;
     static constexpr int leaves = Leaves, constants = Constants + 1, reductions = Reductions;
 
@@ -137,9 +154,10 @@ struct Lower<Scalar, At, Leaves, Constants, Reductions, with_gradients> {
     }
 };
 
-template <class F, class A, class At, int Leaves, int Constants, int Reductions, bool with_gradients>
-struct Lower<Expression<F, A, void>, At, Leaves, Constants, Reductions, with_gradients> {
-    using LowerA = Lower<A, At, Leaves, Constants, Reductions, with_gradients>;
+template <class F, class A, class At, int Leaves, int Constants, int Reductions, Need need>
+struct Lower<Expression<F, A, void>, At, Leaves, Constants, Reductions, need> {
+    using LowerA =
+        Lower<A, At, Leaves, Constants, Reductions, need_of_argument<F>(need, Traits<A>::is_tracked, false)>;
     using type = tree::Apply<F, typename LowerA::type>;
     static constexpr int leaves = LowerA::leaves, constants = LowerA::constants,
                          reductions = LowerA::reductions;
@@ -150,10 +168,13 @@ struct Lower<Expression<F, A, void>, At, Leaves, Constants, Reductions, with_gra
     }
 };
 
-template <class F, class A, class B, class At, int Leaves, int Constants, int Reductions, bool with_gradients>
-struct Lower<Expression<F, A, B>, At, Leaves, Constants, Reductions, with_gradients> {
-    using LowerA = Lower<A, At, Leaves, Constants, Reductions, with_gradients>;
-    using LowerB = Lower<B, At, LowerA::leaves, LowerA::constants, LowerA::reductions, with_gradients>;
+template <class F, class A, class B, class At, int Leaves, int Constants, int Reductions, Need need>
+struct Lower<Expression<F, A, B>, At, Leaves, Constants, Reductions, need> {
+    static constexpr bool is_tracked = Traits<A>::is_tracked || Traits<B>::is_tracked;
+    using LowerA = Lower<A, At, Leaves, Constants, Reductions,
+                         need_of_argument<F>(need, is_tracked, Traits<B>::is_tracked)>;
+    using LowerB = Lower<B, At, LowerA::leaves, LowerA::constants, LowerA::reductions,
+                         need_of_argument<F>(need, is_tracked, Traits<A>::is_tracked)>;
     using type = tree::Apply<F, typename LowerA::type, typename LowerB::type>;
     static constexpr int leaves = LowerB::leaves, constants = LowerB::constants,
                          reductions = LowerB::reductions;
@@ -166,9 +187,10 @@ struct Lower<Expression<F, A, B>, At, Leaves, Constants, Reductions, with_gradie
 };
 
 template <class R, bool keeps_axis, int axes, class A, class At, int Leaves, int Constants, int Reductions,
-          bool with_gradients>
-struct Lower<Reduction<R, keeps_axis, axes, A>, At, Leaves, Constants, Reductions, with_gradients> {
-    using LowerA = Lower<A, ReductionPlace<A, axes>, Leaves, Constants, Reductions, with_gradients>;
+          Need need>
+struct Lower<Reduction<R, keeps_axis, axes, A>, At, Leaves, Constants, Reductions, need> {
+    using LowerA = Lower<A, ReductionPlace<A, axes>, Leaves, Constants, Reductions,
+                         need == Need::gradient && R::selects && A::is_tracked ? Need::both : need>;
     static constexpr int index = LowerA::reductions;
     using type = tree::Reduce<R, index, typename LowerA::type>;
     static constexpr int leaves = LowerA::leaves, constants = LowerA::constants, reductions = index + 1;
@@ -183,6 +205,18 @@ struct Lower<Reduction<R, keeps_axis, axes, A>, At, Leaves, Constants, Reduction
 template <class Device, class Tree, bool per_row, class T, class C, int L, int K, int N>
 [[gnu::noinline]] void run_forward(const program::Inputs<C, L, K, N>& inputs, T* out) {
     Kernel<Elementwise, Device>::template forward<Tree, per_row>(program::prepare(inputs), out);
+}
+
+/// Lets go of the values that a gradient does not depend on.
+template <class Tree, class Inputs>
+void release_values(Tree tree, Inputs& inputs) {
+    tree::for_every_leaf(tree, [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
+                                   tree::Leaf<T, Index, access, is_tracked, has_value>) {
+        if constexpr (!has_value) {
+            inputs.operands[Index].storage = {};
+            inputs.operands[Index].data = nullptr;
+        }
+    });
 }
 
 /// A whole fused expression on the tape.
@@ -206,7 +240,7 @@ auto materialize_as(const E& expression) {
     using C = ComputeOf<typename E::value_type>;
     using At = detail::RootPlace<E>;
     constexpr detail::Place place = At::place;
-    using Forward = detail::Lower<E, At, 0, 0, 0, false>;
+    using Forward = detail::Lower<E, At, 0, 0, 0, detail::Need::value>;
     constexpr int leaves = Forward::leaves, constants = Forward::constants, reductions = Forward::reductions;
     // With reductions a last axis of 1 holds one element a row, too: it is computed once, not in packets.
     constexpr bool per_row = E::row_codes.reduces && place.whole[place.whole.rank - 1] == 1;
@@ -220,11 +254,12 @@ auto materialize_as(const E& expression) {
     auto result = Tensor<T, S, D>::with_extents(expression.extents());
     detail::run_forward<D, typename Forward::type, per_row>(inputs, result.data());
     if constexpr (E::is_tracked) {
-        using Reverse = detail::Lower<E, At, 0, 0, 0, true>;
+        using Reverse = detail::Lower<E, At, 0, 0, 0, detail::Need::gradient>;
         static_assert(tree::gradients_are<typename Reverse::type, C> && std::same_as<ComputeOf<T>, C>,
                       "tracked values of f32 and f64 do not mix in an expression");
         using Node =
             detail::ExpressionNode<D, typename Reverse::type, per_row, C, leaves, constants, reductions>;
+        detail::release_values(typename Reverse::type{}, inputs);
         return track<Node>(result, std::move(inputs));
     } else {
         return result;

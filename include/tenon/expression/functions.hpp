@@ -1,5 +1,9 @@
 #pragma once
 
+#include <limits>
+#include <string>
+
+#include <tenon/core/error.hpp>
 #include <tenon/expression/expression.hpp>
 
 /// Arithmetic and functions of tensors, element by element, broadcasting. All are lazy: they are evaluated
@@ -116,6 +120,35 @@ auto silu(X&& x) {
 template <detail::ExpressionOperand X>
 auto relu(X&& x) {
     return apply<functor::Relu>(std::forward<X>(x));
+}
+/// max(x, 0)² (So et al. 2021, "Primer").
+template <detail::ExpressionOperand X>
+auto squared_relu(X&& x) {
+    return apply<functor::SquaredRelu>(std::forward<X>(x));
+}
+/// log(1 + exp(x)).
+template <detail::ExpressionOperand X>
+auto softplus(X&& x) {
+    return apply<functor::Softplus>(std::forward<X>(x));
+}
+/// x Φ(x), Φ the distribution function of the standard normal (Hendrycks, Gimpel 2016): exact, also where Φ
+/// is small.
+template <detail::ExpressionOperand X>
+auto gelu(X&& x) {
+    return apply<functor::Gelu>(std::forward<X>(x));
+}
+/// x (1 + tanh(sqrt(2 / π) (x + 0.044715 x³))) / 2, which is close to `gelu` and what GPT-2 was trained with.
+template <detail::ExpressionOperand X>
+auto gelu_tanh(X&& x) {
+    return apply<functor::GeluTanh>(std::forward<X>(x));
+}
+/// cap tanh(x / cap): almost x where x is small, and never beyond ±cap (Gemma Team 2024, "Gemma 2"). Throws
+/// Error unless the cap is positive and finite.
+template <detail::ExpressionOperand X>
+auto soft_cap(X&& x, double cap) {
+    if (!(cap > 0 && cap <= std::numeric_limits<double>::max()))
+        throw Error("soft_cap: expected a positive, finite cap, got " + std::to_string(cap));
+    return cap * tanh(std::forward<X>(x) * (1 / cap));
 }
 
 }  // namespace tenon

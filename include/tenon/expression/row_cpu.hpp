@@ -17,26 +17,19 @@ inline constexpr std::int64_t row_block = 4096;
 
 inline std::int64_t row_blocks(std::int64_t length) { return (length + row_block - 1) / row_block; }
 
-/// Every leaf of a tree, those inside of reductions included.
-template <class Tree, class Visit>
-void for_every_leaf(Tree tree, Visit&& visit) {
-    tree::for_each_leaf(tree, visit);
-    [&]<class... R, int... Index, class... A>(tree::ReductionList<tree::Reduce<R, Index, A>...>) {
-        (tree::for_each_leaf(A{}, visit), ...);
-    }(tree::ReductionsOf<Tree>{});
-}
-
 /// Points a cursor at a row; leaves advance by the size of their own elements.
 template <class Tree, class C, int L, int K, int N>
 void set_row(tree::Cursor<C, L, K, N>& cursor, const program::Run<C, L, K, N>& run, std::int64_t row) {
     for (int i = 0; i < K; ++i) cursor.constant[i] = run.constants[i];
     for (int i = 0; i < N; ++i) cursor.length[i] = run.lengths[i];
-    for_every_leaf(Tree{}, [&]<class T, int Index, tree::Access access, bool is_tracked>(
-                               tree::Leaf<T, Index, access, is_tracked>) {
-        cursor.leaf[Index] =
-            static_cast<const T*>(run.data[Index]) + run.paths[Index].row_offset(run.iteration, row);
-        cursor.step[Index] = run.paths[Index].step;
-    });
+    tree::for_every_leaf(
+        Tree{}, [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
+                    tree::Leaf<T, Index, access, is_tracked, has_value>) {
+            if constexpr (has_value)
+                cursor.leaf[Index] =
+                    static_cast<const T*>(run.data[Index]) + run.paths[Index].row_offset(run.iteration, row);
+            cursor.step[Index] = run.paths[Index].step;
+        });
 }
 
 /// The last elements of a row, fewer than a packet: copies of the leaves' ends, so that the code of the loop
@@ -50,18 +43,19 @@ struct RowEnd {
 
     template <class Tree>
     RowEnd(Tree tree, const Cursor& row, std::int64_t at, int count) : cursor(row) {
-        tree::for_each_leaf(tree, [&]<class T, int Index, tree::Access access, bool is_tracked>(
-                                      tree::Leaf<T, Index, access, is_tracked>) {
-            if constexpr (access != tree::Access::uniform) {
-                const std::int64_t step = access == tree::Access::contiguous ? 1 : row.step[Index];
-                const T* from = static_cast<const T*>(row.leaf[Index]) + at * step;
-                T* to = reinterpret_cast<T*>(leaf[Index]);
-                for (int lane = 0; lane < Packet<C>::size; ++lane)
-                    to[lane] = from[(lane < count ? lane : count - 1) * step];
-                cursor.leaf[Index] = to;
-                cursor.step[Index] = 1;
-            }
-        });
+        tree::for_each_leaf(
+            tree, [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
+                      tree::Leaf<T, Index, access, is_tracked, has_value>) {
+                if constexpr (has_value && access != tree::Access::uniform) {
+                    const std::int64_t step = access == tree::Access::contiguous ? 1 : row.step[Index];
+                    const T* from = static_cast<const T*>(row.leaf[Index]) + at * step;
+                    T* to = reinterpret_cast<T*>(leaf[Index]);
+                    for (int lane = 0; lane < Packet<C>::size; ++lane)
+                        to[lane] = from[(lane < count ? lane : count - 1) * step];
+                    cursor.leaf[Index] = to;
+                    cursor.step[Index] = 1;
+                }
+            });
     }
 };
 
@@ -180,8 +174,8 @@ void reverse_row(const tree::Cursor<C, L, K, N>& cursor, GradientSink<C, L, N>& 
     C buffer[L][V::size] = {};
     // Only leaves of this very tree: those of other reductions have rows of another length.
     bool is_buffered[L] = {};
-    tree::for_each_leaf(Tree{}, [&]<class T, int Index, tree::Access access, bool is_tracked>(
-                                    tree::Leaf<T, Index, access, is_tracked>) {
+    tree::for_each_leaf(Tree{}, [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
+                                    tree::Leaf<T, Index, access, is_tracked, has_value>) {
         if constexpr (is_tracked && access != tree::Access::uniform) {
             if (!sink.gradient[Index] || sink.step[Index] == 0) return;
             is_buffered[Index] = true;

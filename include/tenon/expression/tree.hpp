@@ -21,7 +21,9 @@ enum class Access {
     strided,     ///< known at run time: any stride, 0 and 1 included
 };
 
-template <class T, int Index, Access access, bool is_tracked>
+/// A tensor's elements. In the tree of a gradient that does not depend on them `has_value` is false: they are
+/// not read, and need not be kept.
+template <class T, int Index, Access access, bool is_tracked, bool has_value = true>
 struct Leaf {};
 
 /// A number that is given when the expression is built.
@@ -101,6 +103,15 @@ struct Evaluate<Leaf<T, Index, access, is_tracked>> {
     }
 };
 
+template <class T, int Index, Access access, bool is_tracked>
+struct Evaluate<Leaf<T, Index, access, is_tracked, false>> {
+    template <class V, class C, int L, int K, int R>
+    TENON_HOST_DEVICE static Values<Leaf<T, Index, access, is_tracked, false>, V> run(
+        const Cursor<C, L, K, R>&, std::int64_t) {
+        return {V(C(0))};
+    }
+};
+
 template <int Index>
 struct Evaluate<Constant<Index>> {
     template <class V, class C, int L, int K, int R>
@@ -152,8 +163,8 @@ TENON_HOST_DEVICE Values<Tree, V> evaluate(const Cursor& cursor, std::int64_t at
 /// Whether any leaf that a gradient must reach lies in a tree, reductions' arguments included.
 template <class Tree>
 inline constexpr bool needs_gradient = false;
-template <class T, int Index, Access access>
-inline constexpr bool needs_gradient<Leaf<T, Index, access, true>> = true;
+template <class T, int Index, Access access, bool has_value>
+inline constexpr bool needs_gradient<Leaf<T, Index, access, true, has_value>> = true;
 template <class F, class... A>
 inline constexpr bool needs_gradient<Apply<F, A...>> = (needs_gradient<A> || ...);
 template <class R, int Index, class A>
@@ -162,8 +173,9 @@ inline constexpr bool needs_gradient<Reduce<R, Index, A>> = needs_gradient<A>;
 /// Whether the gradients of all tracked leaves are of type C, as those of an evaluation in C are.
 template <class Tree, class C>
 inline constexpr bool gradients_are = true;
-template <class T, int Index, Access access, class C>
-inline constexpr bool gradients_are<Leaf<T, Index, access, true>, C> = std::same_as<ComputeOf<T>, C>;
+template <class T, int Index, Access access, bool has_value, class C>
+inline constexpr bool gradients_are<Leaf<T, Index, access, true, has_value>, C> =
+    std::same_as<ComputeOf<T>, C>;
 template <class F, class... A, class C>
 inline constexpr bool gradients_are<Apply<F, A...>, C> = (gradients_are<A, C> && ...);
 template <class R, int Index, class A, class C>
@@ -177,11 +189,11 @@ struct Reverse {
     TENON_HOST_DEVICE static void run(const Values<Tree, V>&, V, Sink&, std::int64_t) {}
 };
 
-template <class T, int Index, Access access>
-struct Reverse<Leaf<T, Index, access, true>> {
+template <class T, int Index, Access access, bool has_value>
+struct Reverse<Leaf<T, Index, access, true, has_value>> {
     template <class V, class Sink>
-    TENON_HOST_DEVICE static void run(const Values<Leaf<T, Index, access, true>, V>&, V gradient, Sink& sink,
-                                      std::int64_t at) {
+    TENON_HOST_DEVICE static void run(const Values<Leaf<T, Index, access, true, has_value>, V>&, V gradient,
+                                      Sink& sink, std::int64_t at) {
         sink.template leaf<Index, access>(at, gradient);
     }
 };
@@ -247,8 +259,8 @@ template <class Tree>
 using ReductionsOf = typename detail::Reductions<Tree>::type;
 
 /// Calls visit(Leaf<…>{}) for every leaf of a tree that lies outside of reductions.
-template <class T, int Index, Access access, bool is_tracked, class Visit>
-TENON_HOST_DEVICE void for_each_leaf(Leaf<T, Index, access, is_tracked> leaf, Visit&& visit) {
+template <class T, int Index, Access access, bool is_tracked, bool has_value, class Visit>
+TENON_HOST_DEVICE void for_each_leaf(Leaf<T, Index, access, is_tracked, has_value> leaf, Visit&& visit) {
     visit(leaf);
 }
 template <int Index, class Visit>
@@ -258,6 +270,15 @@ TENON_HOST_DEVICE void for_each_leaf(Reduce<R, Index, A>, Visit&&) {}
 template <class F, class... A, class Visit>
 TENON_HOST_DEVICE void for_each_leaf(Apply<F, A...>, Visit&& visit) {
     (for_each_leaf(A{}, visit), ...);
+}
+
+/// The same for every leaf, those inside of reductions included.
+template <class Tree, class Visit>
+TENON_HOST_DEVICE void for_every_leaf(Tree tree, Visit&& visit) {
+    for_each_leaf(tree, visit);
+    [&]<class... R, int... Index, class... A>(ReductionList<Reduce<R, Index, A>...>) {
+        (for_each_leaf(A{}, visit), ...);
+    }(ReductionsOf<Tree>{});
 }
 
 }  // namespace tenon::tree

@@ -8,10 +8,31 @@
 #include <string>
 #include <string_view>
 #include <unistd.h>
+#include <utility>
 
 #include "tenon/io/file.hpp"
+#include "tenon/io/folder.hpp"
 
 namespace tenon {
+
+namespace detail {
+
+/// What comes between a file's name and the number of the process, in the name of its temporary.
+inline constexpr std::string_view temporary_mark = ".tmp";
+
+/// Whether `name` is that of a temporary of the file `whole`: its name, ".tmp", process, "-", attempt.
+inline bool is_temporary_of(std::string_view name, std::string_view whole) {
+    if (!name.starts_with(whole) || !name.substr(whole.size()).starts_with(temporary_mark)) return false;
+    name.remove_prefix(whole.size() + temporary_mark.size());
+    const std::size_t dash = name.find('-');
+    const auto is_number = [](std::string_view text) {
+        return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+    };
+    return dash != std::string_view::npos && is_number(name.substr(0, dash)) &&
+           is_number(name.substr(dash + 1));
+}
+
+}  // namespace detail
 
 /// Writes a file that appears whole or not at all. Bytes go to a temporary in the same folder; `commit` makes
 /// them durable and renames the temporary to `path`, so that a crash, a full disk or an exception leaves
@@ -23,7 +44,8 @@ public:
     explicit AtomicFile(std::string path) : path_(std::move(path)) {
         detail::require_usable_path(path_);
         for (int attempt = 0; !file_.is_open(); ++attempt) {
-            temporary_ = path_ + ".tmp" + std::to_string(::getpid()) + "-" + std::to_string(attempt);
+            temporary_ = path_ + std::string(detail::temporary_mark) + std::to_string(::getpid()) + "-" +
+                         std::to_string(attempt);
             // The mode is what the umask leaves, which mkstemp would not give.
             int number = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
             if (number < 0 && errno != EEXIST) {
@@ -69,7 +91,7 @@ public:
             detail::throw_system_error(path_, "renaming the temporary file", errno);
         }
         committed_ = true;
-        flush_folder();
+        flush_folder(folder_of(path_));  // a rename is durable only once its folder is
     }
 
 private:
@@ -90,16 +112,6 @@ private:
         }
     }
 
-    /// A rename is durable only once its folder is.
-    void flush_folder() {
-        std::string folder = folder_of(path_);
-        detail::FileDescriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        // Some file systems cannot flush a folder, and a folder may be writable but not readable.
-        if (!descriptor.is_open() || ::fsync(descriptor.number()) == 0) return;
-        if (errno == EINVAL || errno == ENOTSUP) return;
-        detail::throw_system_error(path_, "the file is in place, but flushing its folder", errno);
-    }
-
     std::string path_;
     std::string temporary_;
     detail::FileDescriptor file_;
@@ -112,6 +124,21 @@ inline void write_file(const std::string& path, std::string_view content) {
     AtomicFile file(path);
     file.write(content);
     file.commit();
+}
+
+/// Removes a file, if there is one. Throws FileError.
+inline void remove_file(const std::string& path) {
+    detail::require_usable_path(path);
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) detail::throw_system_error(path, "removing", errno);
+}
+
+/// Removes the temporaries of `path` that killed processes have left. Not for a file that another process is
+/// writing. Throws FileError.
+inline void remove_unfinished(const std::string& path) {
+    const std::string folder = folder_of(path);
+    const std::string_view whole = std::string_view(path).substr(path.rfind('/') + 1);  // npos + 1 is 0
+    for (const std::string& name : names_in_folder(folder))
+        if (detail::is_temporary_of(name, whole)) remove_file(folder + "/" + name);
 }
 
 }  // namespace tenon

@@ -113,21 +113,4 @@ inline std::string read_file(const std::string& path) {
     return content;
 }
 
-/// Creates the folder `path` and the folders above it that are missing; one that exists is left as it is.
-/// Throws FileError.
-inline void create_folder(const std::string& path) {
-    detail::require_usable_path(path);
-    for (std::size_t end = 0; end < path.size();) {
-        end = path.find('/', end + 1);
-        if (end == std::string::npos) end = path.size();
-        std::string folder = path.substr(0, end);
-        if (::mkdir(folder.c_str(), 0777) == 0) continue;
-        int error_number = errno;
-        struct stat status;
-        bool exists = ::stat(folder.c_str(), &status) == 0;
-        if (exists && S_ISDIR(status.st_mode)) continue;
-        detail::throw_system_error(folder, "creating the folder", error_number);
-    }
-}
-
 }  // namespace tenon

@@ -7,111 +7,199 @@
 #include <vector>
 
 #include <tenon/io/checkpoint.hpp>
+#include <tenon/io/checkpoint_places.hpp>
+#include <tenon/io/list_text.hpp>
 #include <tenon/io/safetensors_write.hpp>
-#include <tenon/model/checkpoint_names.hpp>
 #include <tenon/model/configuration.hpp>
-#include <tenon/nn/visitor.hpp>
 
 namespace tenon {
 namespace detail {
 
-template <class From, class To>
-void convert_elements(const std::byte* from, To* to, std::int64_t count) {
+/// Elements as T, each `step` after the last. The first that is not finite as a T has the number returned;
+/// -1: none.
+template <class From, class T>
+std::int64_t convert_elements(const std::byte* from, std::int64_t count, T* to, std::int64_t step) {
+    std::int64_t bad = -1;
     for (std::int64_t i = 0; i < count; ++i) {
-        From element;
-        std::memcpy(&element, from + i * static_cast<std::int64_t>(sizeof(From)),
-                    sizeof(From));  // files may not align
-        to[i] = static_cast<To>(static_cast<ComputeOf<From>>(element));
+        From element;  // files may not align
+        std::memcpy(&element, from + i * static_cast<std::int64_t>(sizeof(From)), sizeof(From));
+        const T number = static_cast<T>(static_cast<ComputeOf<From>>(element));
+        const auto value = static_cast<ComputeOf<T>>(number);
+        if (!(value - value == 0) && bad < 0) bad = i;
+        to[i * step] = number;
     }
+    return bad;
 }
 
-/// Elements of a file's type as T. False where the type holds no reals.
+/// Reads a parameter from a tensor whose shape has been compared. Returns what is wrong with its elements, or
+/// nothing.
+template <class From, class T>
+std::string read_as(const SafetensorsEntry& entry, const CheckpointPlace& place, T* to) {
+    std::int64_t bad = -1;
+    place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t count) {
+        const std::int64_t found =
+            convert_elements<From>(entry.bytes.data() + stored * static_cast<std::int64_t>(sizeof(From)),
+                                   count, to + element, place.step());
+        if (found >= 0 && bad < 0) bad = stored + found;
+    });
+    return bad < 0 ? std::string()
+                   : "expected finite elements, got another at element " + std::to_string(bad);
+}
+
+/// The same for whatever type of reals the tensor has.
 template <class T>
-bool read_elements(const SafetensorsEntry& entry, T* to, std::int64_t count) {
+std::string read_place(const SafetensorsEntry& entry, const CheckpointPlace& place, T* to) {
     switch (entry.type) {
         case ElementType::f64:
-            return convert_elements<double>(entry.bytes.data(), to, count), true;
+            return read_as<double>(entry, place, to);
         case ElementType::f32:
-            return convert_elements<float>(entry.bytes.data(), to, count), true;
+            return read_as<float>(entry, place, to);
         case ElementType::bf16:
-            return convert_elements<bf16>(entry.bytes.data(), to, count), true;
+            return read_as<bf16>(entry, place, to);
         case ElementType::f16:
-            return convert_elements<f16>(entry.bytes.data(), to, count), true;
+            return read_as<f16>(entry, place, to);
         default:
-            return false;
+            return "expected real elements, got " + std::string(name_of(entry.type));
     }
 }
 
-inline std::string shape_text(const std::vector<std::int64_t>& shape) {
-    std::string text = "[";
-    for (std::size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-    return text + "]";
+/// What is wrong with a file, collected so that a message can name all of it.
+class Differences {
+public:
+    explicit Differences(std::string where) : where_(std::move(where)) {}
+
+    void add(std::string_view key, const std::string& problem) {
+        if (problem.empty()) return;
+        if (++count_ <= shown) list_.push_back(std::string(key) + ": " + problem);
+    }
+
+    /// Throws FileError if there are any.
+    void raise() const {
+        if (count_ == 0) return;
+        if (count_ == 1) throw FileError(where_ + ": " + list_[0]);
+        std::string text = where_ + ": " + std::to_string(count_) + " tensors are not this model's:";
+        for (const std::string& line : list_) text += "\n  " + line;
+        if (count_ > shown) text += "\n  and " + std::to_string(count_ - shown) + " more";
+        throw FileError(text);
+    }
+
+private:
+    static constexpr std::size_t shown = 50;
+
+    std::string where_;
+    std::size_t count_ = 0;
+    std::vector<std::string> list_;
+};
+
+/// The tensor under a key; nullptr, and a difference, where there is none or its shape is not `expected`.
+template <class Source>
+const SafetensorsEntry* find_of_shape(const Source& source, const std::string& key,
+                                      const std::vector<std::int64_t>& expected, Differences& differences) {
+    const SafetensorsEntry* entry = nullptr;
+    try {
+        entry = &source.at(key);
+    } catch (const FileError& error) {  // which lists the nearest names
+        const std::string_view message = error.what();
+        differences.add(key,
+                        std::string(message.substr(std::min(source.where().size() + 2, message.size()))));
+        return nullptr;
+    }
+    if (entry->shape == expected) return entry;
+    differences.add(key, "expected shape " + list_text(expected) + ", got " + list_text(entry->shape));
+    return nullptr;
 }
 
-inline std::vector<std::int64_t> shape_of(const Extents& extents) {
-    return {extents.size, extents.size + extents.rank};
+/// The names of a file that may leave the prefix out.
+template <class Source>
+CheckpointNames names_in(const Source& source, CheckpointNames names) {
+    if (!source.find(checkpoint_name(names, "embedding.weight"))) {
+        CheckpointNames bare = names;
+        bare.prefix = {};
+        if (source.find(checkpoint_name(bare, "embedding.weight"))) return bare;
+    }
+    return names;
+}
+
+/// Adds the tensors that stand in a file and are no parameters of the model.
+template <class Model, class Source>
+void find_left_over(const Model& model, const Source& source, const CheckpointNames& names,
+                    const std::vector<CheckpointPlace>& places, Differences& differences) {
+    std::vector<std::string_view> known;
+    for (const CheckpointPlace& place : places) known.push_back(place.tensor);
+    std::sort(known.begin(), known.end());
+    source.for_each([&](const SafetensorsEntry& entry) {
+        if (std::binary_search(known.begin(), known.end(), entry.name)) return;
+        for (const std::string_view ignored : names.ignored)
+            if (!ignored.empty() && entry.name.ends_with(ignored)) return;
+        // A tied model's file may hold the head, too: the same numbers under a second name.
+        const std::string embedding = checkpoint_name(names, "embedding.weight");
+        if (!model.sizes.tied || entry.name != checkpoint_name(names, "head.weight"))
+            return differences.add(entry.name, "expected no such tensor in this model");
+        const SafetensorsEntry* same = source.find(embedding);
+        if (same &&
+            !std::equal(entry.bytes.begin(), entry.bytes.end(), same->bytes.begin(), same->bytes.end()))
+            differences.add(entry.name, "expected the elements of " + embedding +
+                                            ", to which the head is tied, got others");
+    });
+}
+
+/// A parameter's place, and the tensor that it is part of.
+struct PlacedTensor {
+    CheckpointPlace place;
+    const SafetensorsEntry* entry;
+};
+
+/// All that a model needs of a file. Throws FileError with every difference of names and shapes.
+template <class Model, class Source>
+std::vector<PlacedTensor> placed_tensors(Model& model, const Source& source, const CheckpointNames& given) {
+    const CheckpointNames names = names_in(source, given);
+    const std::vector<CheckpointPlace> places = checkpoint_places(model, names);
+    Differences differences(source.where());
+    std::vector<PlacedTensor> result;
+    for (const CheckpointPlace& place : places)
+        // Those that share a tensor would say the same of it.
+        result.push_back({place, place.first_output == 0
+                                     ? find_of_shape(source, place.tensor, place.shape(), differences)
+                                     : source.find(place.tensor)});
+    find_left_over(model, source, names, places, differences);
+    differences.raise();
+    return result;
+}
+
+template <class T>
+void read_parameters(const std::vector<PlacedTensor>& tensors, const std::string& where) {
+    Differences differences(where);
+    for (const PlacedTensor& tensor : tensors)
+        differences.add(tensor.place.tensor, read_place(*tensor.entry, tensor.place,
+                                                        static_cast<T*>(tensor.place.parameter->data)));
+    differences.raise();
 }
 
 }  // namespace detail
 
 /// Loads all parameters of a model from a Checkpoint or a Safetensors file, converted to the model's type.
-/// Throws FileError, naming file and key, where a tensor is missing, has another shape, or is left over, so
-/// that nothing is silently wrong.
+/// Throws FileError, naming the file and every key, where tensors are missing, have another shape, are left
+/// over, or hold what is not finite, so that nothing is silently wrong. Names and shapes are compared before
+/// anything is loaded.
 template <class Model, class Source>
 void load_parameters(Model& model, const Source& source, const CheckpointNames& names) {
-    std::size_t used = 0;
-    for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
-        const std::string key = checkpoint_name(names, name);
-        const SafetensorsEntry& entry = source.at(key);
-        const std::vector<std::int64_t> expected = detail::shape_of(parameter.extents);
-        if (entry.shape != expected)
-            throw FileError(source.where() + ": " + key + ": expected shape " + detail::shape_text(expected) +
-                            ", got " + detail::shape_text(entry.shape));
-        if (!detail::read_elements(entry, static_cast<typename Model::Value*>(parameter.data),
-                                   parameter.size()))
-            throw FileError(source.where() + ": " + key + ": expected real elements, got " +
-                            std::string(name_of(entry.type)));
-        ++used;
-    });
-    if (used == source.size()) return;
-    // Something is left over: which?
-    std::vector<std::string> expected;
-    for_each_parameter(model, [&](std::string_view name, ParameterBase&) {
-        expected.push_back(checkpoint_name(names, name));
-    });
-    source.for_each([&](const SafetensorsEntry& entry) {
-        if (std::find(expected.begin(), expected.end(), entry.name) != expected.end()) return;
-        if (!names.ignored.empty() && entry.name.ends_with(names.ignored)) return;
-        // A tied model's file may hold the head, too: the same numbers under a second name.
-        if (model.sizes.tied && entry.name == names.head) {
-            const SafetensorsEntry& embedding = source.at(names.embedding);
-            if (embedding.bytes.size() == entry.bytes.size() &&
-                std::equal(entry.bytes.begin(), entry.bytes.end(), embedding.bytes.begin()))
-                return;
-            throw FileError(source.where() + ": " + entry.name + ": expected the elements of " +
-                            std::string(names.embedding) + ", to which the head is tied, got others");
-        }
-        throw FileError(source.where() + ": " + entry.name + ": expected no such tensor in this model");
-    });
+    detail::read_parameters<typename Model::Value>(detail::placed_tensors(model, source, names),
+                                                   source.where());
 }
 
-/// A model of these sizes with the parameters of a checkpoint. Whether the checkpoint has that many is looked
-/// at first, so that a wrong configuration does not ask for memory without bounds. Throws like
-/// `load_parameters`.
+/// A model of these sizes with the parameters of a checkpoint. Whether the checkpoint is of that model is
+/// looked at before memory for parameters is taken, so that a wrong configuration does not ask for it without
+/// bounds. Throws like `load_parameters`.
 template <class Model, class Source>
 Model load_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names) {
-    const auto expect = [&](const std::string& key, std::vector<std::int64_t> shape) {
-        const SafetensorsEntry& entry = source.at(key);
-        if (entry.shape != shape)
-            throw FileError(source.where() + ": " + key + ": expected shape " + detail::shape_text(shape) +
-                            ", got " + detail::shape_text(entry.shape));
-    };
-    expect(std::string(names.embedding), {sizes.vocabulary, sizes.width});
-    const std::string block = std::string(names.block) + std::to_string(sizes.depth - 1) + ".";
-    expect(block + std::string(names.query), {std::int64_t{sizes.heads} * sizes.head_width, sizes.width});
-    expect(block + std::string(names.down), {sizes.width, sizes.hidden});
-    Model model(sizes);
-    load_parameters(model, source, names);
+    // Even a block without parameters takes memory.
+    if (static_cast<std::size_t>(std::max(sizes.depth, 0)) > source.size())
+        throw FileError(source.where() + ": expected the tensors of " + std::to_string(sizes.depth) +
+                        " blocks, got " + std::to_string(source.size()) + " tensors");
+    Model model(sizes, UnallocatedParameters());
+    const auto tensors = detail::placed_tensors(model, source, names);
+    allocate_parameters(model);
+    detail::read_parameters<typename Model::Value>(tensors, source.where());
     return model;
 }
 
@@ -119,14 +207,35 @@ Model load_model(const TransformerSizes& sizes, const Source& source, const Chec
 /// Throws FileError.
 template <class Model>
 void save_parameters(Model& model, const std::string& path, const CheckpointNames& names) {
+    using T = typename Model::Value;
     std::vector<SafetensorsTensor> tensors;
-    for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
-        tensors.push_back({checkpoint_name(names, name),
-                           parameter.type,
-                           detail::shape_of(parameter.extents),
-                           {static_cast<const std::byte*>(parameter.data),
-                            static_cast<std::size_t>(parameter.size()) * sizeof(typename Model::Value)}});
-    });
+    std::vector<std::vector<T>> joined;  // of tensors that are no parameter's memory
+    const auto places = checkpoint_places(model, names);
+    joined.reserve(places.size());
+    for (const CheckpointPlace& first : places) {
+        if (first.first_output != 0) continue;
+        const T* data = static_cast<const T*>(first.parameter->data);
+        std::int64_t count = 1;
+        for (const std::int64_t length : first.shape()) count *= length;
+        if (!first.is_whole()) {
+            joined.emplace_back(static_cast<std::size_t>(count));
+            T* const to = joined.back().data();
+            data = to;
+            for (const CheckpointPlace& place : places) {
+                if (place.tensor != first.tensor) continue;
+                const T* const values = static_cast<const T*>(place.parameter->data);
+                place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t run) {
+                    for (std::int64_t i = 0; i < run; ++i)
+                        to[stored + i] = values[element + i * place.step()];
+                });
+            }
+        }
+        tensors.push_back(
+            {first.tensor,
+             first.parameter->type,
+             first.shape(),
+             {reinterpret_cast<const std::byte*>(data), static_cast<std::size_t>(count) * sizeof(T)}});
+    }
     const std::pair<std::string, std::string> metadata[] = {{"format", "pt"}};
     write_safetensors(path, tensors, metadata);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -7,40 +8,65 @@
 
 namespace tenon {
 
-/// How checkpoints of an architecture name the parameters of a Transformer. Names of a block's follow
-/// `block`, the block's number and a dot.
+/// How checkpoints of an architecture name the layers of a Transformer: a tensor is called by its layer's
+/// name and ".weight" or ".bias". Names of a block's layers follow `block`, the block's number and a dot.
+/// Layers of one name share a tensor: their outputs follow each other in it, in the model's order.
 struct CheckpointNames {
-    std::string_view embedding, block, norm, head;
+    std::string_view embedding, positions = {}, block, norm, head;
     std::string_view attention_norm, query, key, value, output;
-    std::string_view feed_forward_norm, gate, up, down;
-    std::string_view ignored = {};  // tensors whose names end so may stand in a file, and are no parameters
+    std::string_view feed_forward_norm, gate = {}, up, down;
+    std::string_view query_norm = {}, key_norm = {}, attention_output_norm = {},
+                     feed_forward_output_norm = {};
+    /// Matrices of blocks are stored [in, out], not [out, in].
+    bool transposed = false;
+    /// Begins all names but the head's; files of a model without its head may leave it out.
+    std::string_view prefix = {};
+    /// Tensors whose names end so may stand in a file, and are no parameters.
+    std::string_view ignored[2] = {};
 };
 
-/// The checkpoint's name of a parameter, given the name that `for_each_parameter` calls it by.
+/// The checkpoint's name, with the prefix, of a parameter that `for_each_parameter` calls by this name.
 inline std::string checkpoint_name(const CheckpointNames& names, std::string_view parameter) {
-    const struct {
+    const struct Entry {
         std::string_view own, checkpoint;
-    } whole[] = {{"embedding.weight", names.embedding},
-                 {"norm.gain", names.norm},
-                 {"head.weight", names.head}},
-      of_block[] = {
-          {"attention_norm.gain", names.attention_norm}, {"attention.query.weight", names.query},
-          {"attention.key.weight", names.key},           {"attention.value.weight", names.value},
-          {"attention.output.weight", names.output},     {"feed_forward_norm.gain", names.feed_forward_norm},
-          {"feed_forward.gate.weight", names.gate},      {"feed_forward.up.weight", names.up},
-          {"feed_forward.down.weight", names.down}};
-    for (const auto& entry : whole)
-        if (parameter == entry.own) return std::string(entry.checkpoint);
-    constexpr std::string_view prefix = "blocks.";
-    if (parameter.starts_with(prefix)) {
-        const std::size_t dot = parameter.find('.', prefix.size());
-        for (const auto& entry : of_block)
-            if (dot != std::string_view::npos && parameter.substr(dot + 1) == entry.own)
-                return std::string(names.block)
-                    .append(parameter.substr(prefix.size(), dot + 1 - prefix.size()))
-                    .append(entry.checkpoint);
+    } whole[] = {{"embedding", names.embedding},
+                 {"positions", names.positions},
+                 {"norm", names.norm},
+                 {"head", names.head}},
+      of_block[] = {{"attention_norm", names.attention_norm},
+                    {"attention.query", names.query},
+                    {"attention.key", names.key},
+                    {"attention.value", names.value},
+                    {"attention.output", names.output},
+                    {"attention.query_norm", names.query_norm},
+                    {"attention.key_norm", names.key_norm},
+                    {"attention_output_norm", names.attention_output_norm},
+                    {"feed_forward_norm", names.feed_forward_norm},
+                    {"feed_forward.gate", names.gate},
+                    {"feed_forward.up", names.up},
+                    {"feed_forward.down", names.down},
+                    {"feed_forward_output_norm", names.feed_forward_output_norm}};
+    const auto named = [](const auto& entries, std::string_view own) {
+        for (const Entry& entry : entries)
+            if (entry.own == own) return entry.checkpoint;
+        return std::string_view();
+    };
+    constexpr std::string_view blocks = "blocks.";
+    const std::size_t end = std::min(parameter.rfind('.'), parameter.size());
+    std::string_view layer = parameter.substr(0, end), number, name;
+    if (layer.starts_with(blocks)) {
+        const std::size_t dot = std::min(layer.find('.', blocks.size()), layer.size() - 1);
+        number = layer.substr(blocks.size(), dot + 1 - blocks.size());
+        name = named(of_block, layer.substr(dot + 1));
+    } else {
+        name = named(whole, layer);
     }
-    throw Error("checkpoint_name: expected a Transformer's parameter, got " + std::string(parameter));
+    if (name.empty())
+        throw Error("checkpoint_name: expected a parameter of this architecture, got " +
+                    std::string(parameter));
+    std::string result(layer == "head" ? std::string_view() : names.prefix);
+    if (!number.empty()) result.append(names.block).append(number);
+    return result.append(name).append(parameter.substr(end) == ".bias" ? ".bias" : ".weight");
 }
 
 }  // namespace tenon

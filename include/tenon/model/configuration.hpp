@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cmath>
+
 #include <tenon/core/mismatch.hpp>
+#include <tenon/nn/features.hpp>
 #include <tenon/op/rotary/rotary.hpp>
 
 namespace tenon {
@@ -12,14 +15,26 @@ namespace tenon {
 ///         hidden = 1344;
 ///     };
 ///
-/// Each number may be `dyn` instead; it is then given in TransformerSizes when the model is made.
-struct TransformerDefaults {
+/// It has features (see DefaultFeatures), always known to the compiler, and numbers. Each of the extents may
+/// be `dyn` instead; it is then given in TransformerSizes when the model is made.
+struct TransformerDefaults : DefaultFeatures {
     static constexpr int key_value_heads = 0;  ///< 0: as many as heads
     static constexpr int head_width = 0;       ///< 0: width / heads
     static constexpr bool tied = false;        ///< the head's weight is the embedding's
     static constexpr RotaryPairs rotary_pairs = RotaryPairs::interleaved;
     static constexpr double rotary_base = 10'000;
     static constexpr double norm_epsilon = 1e-5;
+    static constexpr int window = 0;                 ///< of attention, in tokens; 0: all of the past
+    static constexpr double attention_scale = 0;     ///< 0: 1 / sqrt(head_width), or muP's
+    static constexpr double attention_soft_cap = 0;  ///< 0: none
+    static constexpr double logit_scale = 1;         ///< a factor of the logits
+    static constexpr double logit_soft_cap = 0;      ///< 0: none
+    static constexpr double dropout = 0;             ///< probability, in passes that are given a DropoutKey
+    /// If positive, the model is parametrized by muP (Yang et al. 2022, "Tensor programs V", table 8), so
+    /// that the rates that suit this width suit every width: matrices' initial variances and rates (of Adam
+    /// and its like) fall as 1 / width, logits are divided by width / base_width, and scores by the width of
+    /// a head.
+    static constexpr int base_width = 0;
 };
 
 /// A Transformer's numbers as values.
@@ -29,25 +44,46 @@ struct TransformerSizes {
     bool tied = false;
     RotaryPairs rotary_pairs = RotaryPairs::interleaved;
     double rotary_base = 10'000, norm_epsilon = 1e-5;
+    int window = 0;
+    double attention_scale = 0, attention_soft_cap = 0, logit_scale = 1, logit_soft_cap = 0, dropout = 0;
+    int base_width = 0;
+
+    friend constexpr bool operator==(const TransformerSizes&, const TransformerSizes&) = default;
 };
 
-/// The configuration whose numbers are all given at run time.
-struct DynamicTransformer : TransformerDefaults {
+/// The configuration with these features whose numbers are all given at run time.
+template <class Features = TransformerDefaults>
+struct DynamicTransformer : Features {
     static constexpr auto vocabulary = dyn, context = dyn, width = dyn, depth = dyn, heads = dyn,
                           key_value_heads = dyn, head_width = dyn, hidden = dyn;
 };
 
-/// The configuration type of numbers known at compile time: `StaticTransformer<sizes>` for a constant of
-/// static storage.
-template <const TransformerSizes& sizes>
-struct StaticTransformer {
+/// The configuration with these features and numbers known at compile time: `StaticTransformer<sizes>` for a
+/// constant of static storage.
+template <const TransformerSizes& sizes, class Features = TransformerDefaults>
+struct StaticTransformer : Features {
     static constexpr int vocabulary = sizes.vocabulary, context = sizes.context, width = sizes.width,
                          depth = sizes.depth, heads = sizes.heads, key_value_heads = sizes.key_value_heads,
                          head_width = sizes.head_width, hidden = sizes.hidden;
     static constexpr bool tied = sizes.tied;
     static constexpr RotaryPairs rotary_pairs = sizes.rotary_pairs;
     static constexpr double rotary_base = sizes.rotary_base, norm_epsilon = sizes.norm_epsilon;
+    static constexpr int window = sizes.window;
+    static constexpr double attention_scale = sizes.attention_scale,
+                            attention_soft_cap = sizes.attention_soft_cap, logit_scale = sizes.logit_scale,
+                            logit_soft_cap = sizes.logit_soft_cap, dropout = sizes.dropout;
+    static constexpr int base_width = sizes.base_width;
 };
+
+/// Whether two configurations have the same features: whether the parameters of models of theirs mean the
+/// same.
+template <class A, class B>
+inline constexpr bool same_features =
+    A::norm == B::norm&& A::placement == B::placement&& A::parallel == B::parallel&& A::query_key_norm ==
+    B::query_key_norm&& A::positions == B::positions&& A::feed_forward ==
+    B::feed_forward&& A::query_key_value_bias == B::query_key_value_bias&& A::attention_output_bias ==
+    B::attention_output_bias&& A::feed_forward_bias == B::feed_forward_bias&& A::scaled_embedding ==
+    B::scaled_embedding;
 
 namespace mismatch {
 /// A Transformer's width is no multiple of its number of heads, and no head width is given.
@@ -59,18 +95,21 @@ struct transformer_heads_are_no_multiple_of_key_value_heads;
 /// Rotary positions need an even head width.
 template <class Width, class HeadWidth>
 struct transformer_head_width_is_odd;
+/// A block whose branches run in parallel has its norms before them: `placement` is NormPlacement::pre.
+template <class Configuration>
+struct transformer_parallel_branches_need_norms_before_them;
 }  // namespace mismatch
 
 namespace detail {
 
 /// The faults of a configuration's codes, in the order of the mismatches above; 0 for none.
-constexpr int transformer_fault(ExtentCode width, ExtentCode heads, ExtentCode key_value_heads,
-                                ExtentCode head_width) {
+constexpr int transformer_fault(Positions positions, ExtentCode width, ExtentCode heads,
+                                ExtentCode key_value_heads, ExtentCode head_width) {
     if (!is_exact(heads)) return 0;
     if (head_width == 0 && is_exact(width) && (heads == 0 || width % heads != 0)) return 1;
     if (is_exact(key_value_heads) && key_value_heads != 0 && heads % key_value_heads != 0) return 2;
     const ExtentCode resolved = head_width != 0 ? head_width : is_exact(width) ? width / heads : dyn_code;
-    return is_exact(resolved) && resolved % 2 != 0 ? 3 : 0;
+    return positions == Positions::rotary && is_exact(resolved) && resolved % 2 != 0 ? 3 : 0;
 }
 
 /// A configuration with its defaults worked out.
@@ -92,9 +131,15 @@ struct Resolved {
     }();
 };
 
+template <class C>
+constexpr int configuration_fault() {
+    if (!block_fits(C::parallel, C::placement)) return 4;
+    return transformer_fault(C::positions, extent_code(C::width), extent_code(C::heads),
+                             extent_code(C::key_value_heads), extent_code(C::head_width));
+}
+
 /// A base class: incomplete, and named after the fault, for a configuration that does not fit together.
-template <class C, int fault = transformer_fault(extent_code(C::width), extent_code(C::heads),
-                                                 extent_code(C::key_value_heads), extent_code(C::head_width))>
+template <class C, int fault = configuration_fault<C>()>
 struct CheckConfiguration {};
 template <class C>
 struct CheckConfiguration<C, 1>
@@ -106,6 +151,8 @@ struct CheckConfiguration<C, 2>
 template <class C>
 struct CheckConfiguration<C, 3>
     : mismatch::transformer_head_width_is_odd<Shape<C::width>, Shape<Resolved<C>::head_width>> {};
+template <class C>
+struct CheckConfiguration<C, 4> : mismatch::transformer_parallel_branches_need_norms_before_them<C> {};
 
 }  // namespace detail
 
@@ -126,16 +173,29 @@ constexpr TransformerSizes sizes_of() {
     sizes.rotary_pairs = C::rotary_pairs;
     sizes.rotary_base = C::rotary_base;
     sizes.norm_epsilon = C::norm_epsilon;
+    sizes.window = C::window;
+    sizes.attention_scale = C::attention_scale;
+    sizes.attention_soft_cap = C::attention_soft_cap;
+    sizes.logit_scale = C::logit_scale;
+    sizes.logit_soft_cap = C::logit_soft_cap;
+    sizes.dropout = C::dropout;
+    sizes.base_width = C::base_width;
     return sizes;
 }
 
 /// Sizes with their defaults worked out. Throws ShapeError with the words of the compile error where they do
 /// not fit together.
-inline TransformerSizes resolved(TransformerSizes sizes) {
+inline TransformerSizes resolved(TransformerSizes sizes, Positions positions = Positions::rotary) {
+    const auto fail = [](const std::string& expected, double value) {
+        throw ShapeError("transformer: expected " + expected + ", got " + std::to_string(value));
+    };
     const auto require = [](const char* name, int value) {
         if (value <= 0)
             throw ShapeError(std::string("transformer: expected a positive ") + name + ", got " +
                              std::to_string(value));
+    };
+    const auto require_finite = [&](const char* name, double value) {
+        if (!(value >= 0 && value < 1e30)) fail(std::string(name) + " from 0 on, finite", value);
     };
     require("vocabulary", sizes.vocabulary);
     require("context", sizes.context);
@@ -143,8 +203,8 @@ inline TransformerSizes resolved(TransformerSizes sizes) {
     require("depth", sizes.depth);
     require("number of heads", sizes.heads);
     require("hidden width", sizes.hidden);
-    const int fault =
-        detail::transformer_fault(sizes.width, sizes.heads, sizes.key_value_heads, sizes.head_width);
+    const int fault = detail::transformer_fault(positions, sizes.width, sizes.heads, sizes.key_value_heads,
+                                                sizes.head_width);
     if (fault == 1)
         throw_mismatch<mismatch::transformer_width_is_no_multiple_of_heads>(Extents(sizes.width),
                                                                             Extents(sizes.heads));
@@ -162,20 +222,71 @@ inline TransformerSizes resolved(TransformerSizes sizes) {
         throw ShapeError("transformer: expected heads times head width below 2^31, got " +
                          std::to_string(sizes.heads) + " times " + std::to_string(sizes.head_width));
     if (!(sizes.rotary_base > 0 && sizes.rotary_base < 1e300))
-        throw ShapeError("transformer: expected a positive rotary base, got " +
-                         std::to_string(sizes.rotary_base));
+        fail("a positive rotary base", sizes.rotary_base);
     if (!(sizes.norm_epsilon >= 0 && sizes.norm_epsilon < 1))
-        throw ShapeError("transformer: expected a norm's epsilon from 0 to 1, got " +
-                         std::to_string(sizes.norm_epsilon));
+        fail("a norm's epsilon from 0 to 1", sizes.norm_epsilon);
+    if (!(sizes.dropout >= 0 && sizes.dropout < 1)) fail("a dropout of 0 or more, below 1", sizes.dropout);
+    require_finite("a window of attention", sizes.window);
+    require_finite("a scale of attention", sizes.attention_scale);
+    require_finite("a soft cap of attention", sizes.attention_soft_cap);
+    require_finite("a soft cap of the logits", sizes.logit_soft_cap);
+    require_finite("a base width", sizes.base_width);
+    if (!(std::abs(sizes.logit_scale) < 1e30)) fail("a finite scale of the logits", sizes.logit_scale);
     return sizes;
 }
 
-/// Number of parameters of a Transformer of these sizes.
+namespace detail {
+
+/// Throws ShapeError where an extent that a configuration's type gives (others are 0 in `own`) is another in
+/// `given`.
+[[gnu::noinline]] inline void require_extents(const TransformerSizes& own, const TransformerSizes& given) {
+    const auto require = [](const char* name, int expected, int got) {
+        if (expected != 0 && expected != got)
+            throw ShapeError(std::string("transformer: expected a ") + name + " of " +
+                             std::to_string(expected) + ", the configuration's, got " + std::to_string(got));
+    };
+    require("vocabulary", own.vocabulary, given.vocabulary);
+    require("context", own.context, given.context);
+    require("width", own.width, given.width);
+    require("depth", own.depth, given.depth);
+    require("number of heads", own.heads, given.heads);
+    require("number of key and value heads", own.key_value_heads, given.key_value_heads);
+    require("head width", own.head_width, given.head_width);
+    require("hidden width", own.hidden, given.hidden);
+}
+
+}  // namespace detail
+
+/// Sizes for a model of configuration C: worked out, and checked against the extents that C gives.
+template <class C>
+TransformerSizes resolved_for(const TransformerSizes& given) {
+    const TransformerSizes sizes = resolved(given, C::positions);
+    detail::require_extents(sizes_of<C>(), sizes);
+    return sizes;
+}
+
+/// Number of parameters of a Transformer of these sizes, worked out, with the features of C.
+template <class C = TransformerDefaults>
 constexpr std::int64_t parameter_count(const TransformerSizes& s) {
-    const std::int64_t embedding = std::int64_t{s.vocabulary} * s.width;
-    const std::int64_t attention = std::int64_t{2} * s.width * (s.heads + s.key_value_heads) * s.head_width;
-    const std::int64_t feed_forward = std::int64_t{3} * s.width * s.hidden;
-    return embedding * (s.tied ? 1 : 2) + s.depth * (attention + feed_forward + 2 * s.width) + s.width;
+    constexpr int norm_vectors = C::norm == NormKind::none ? 0 : C::norm == NormKind::layer ? 2 : 1;
+    constexpr int block_norms = C::placement == NormPlacement::both ? 4 : 2,
+                  last_norms = C::placement == NormPlacement::post ? 0 : 1;
+    const std::int64_t width = s.width, hidden = s.hidden, query = std::int64_t{s.heads} * s.head_width,
+                       key = std::int64_t{s.key_value_heads} * s.head_width;
+    const std::int64_t attention = 2 * width * (query + key) +
+                                   (C::query_key_value_bias ? query + 2 * key : 0) +
+                                   (C::attention_output_bias ? width : 0);
+    const std::int64_t query_key_norm = C::query_key_norm == QueryKeyNorm::none   ? 0
+                                        : C::query_key_norm == QueryKeyNorm::head ? 2 * s.head_width
+                                                                                  : query + key;
+    constexpr int ups = is_gated(C::feed_forward) ? 2 : 1;
+    const std::int64_t feed_forward =
+        (ups + 1) * width * hidden + (C::feed_forward_bias ? ups * hidden + width : 0);
+    const std::int64_t embedding = width * s.vocabulary * (s.tied ? 1 : 2) +
+                                   (C::positions == Positions::learned ? width * s.context : 0);
+    return embedding +
+           s.depth * (attention + query_key_norm + feed_forward + block_norms * norm_vectors * width) +
+           last_norms * norm_vectors * width;
 }
 
 }  // namespace tenon

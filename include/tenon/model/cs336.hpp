@@ -10,20 +10,22 @@ namespace tenon {
 struct Cs336 {
     static constexpr std::string_view name = "cs336";
 
+    using Features = TransformerDefaults;
+
     static constexpr CheckpointNames names{
-        .embedding = "token_embeddings.weight",
+        .embedding = "token_embeddings",
         .block = "layers.",
-        .norm = "ln_final.weight",
-        .head = "lm_head.weight",
-        .attention_norm = "ln1.weight",
-        .query = "attn.q_proj.weight",
-        .key = "attn.k_proj.weight",
-        .value = "attn.v_proj.weight",
-        .output = "attn.output_proj.weight",
-        .feed_forward_norm = "ln2.weight",
-        .gate = "ffn.w1.weight",
-        .up = "ffn.w3.weight",
-        .down = "ffn.w2.weight",
+        .norm = "ln_final",
+        .head = "lm_head",
+        .attention_norm = "ln1",
+        .query = "attn.q_proj",
+        .key = "attn.k_proj",
+        .value = "attn.v_proj",
+        .output = "attn.output_proj",
+        .feed_forward_norm = "ln2",
+        .gate = "ffn.w1",
+        .up = "ffn.w3",
+        .down = "ffn.w2",
     };
 
     /// The assignment's configurations name no model type; its own words tell them.

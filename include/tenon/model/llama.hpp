@@ -11,21 +11,24 @@ namespace tenon {
 struct Llama {
     static constexpr std::string_view name = "llama";
 
+    using Features = TransformerDefaults;
+
     static constexpr CheckpointNames names{
-        .embedding = "model.embed_tokens.weight",
-        .block = "model.layers.",
-        .norm = "model.norm.weight",
-        .head = "lm_head.weight",
-        .attention_norm = "input_layernorm.weight",
-        .query = "self_attn.q_proj.weight",
-        .key = "self_attn.k_proj.weight",
-        .value = "self_attn.v_proj.weight",
-        .output = "self_attn.o_proj.weight",
-        .feed_forward_norm = "post_attention_layernorm.weight",
-        .gate = "mlp.gate_proj.weight",
-        .up = "mlp.up_proj.weight",
-        .down = "mlp.down_proj.weight",
-        .ignored = "rotary_emb.inv_freq",
+        .embedding = "embed_tokens",
+        .block = "layers.",
+        .norm = "norm",
+        .head = "lm_head",
+        .attention_norm = "input_layernorm",
+        .query = "self_attn.q_proj",
+        .key = "self_attn.k_proj",
+        .value = "self_attn.v_proj",
+        .output = "self_attn.o_proj",
+        .feed_forward_norm = "post_attention_layernorm",
+        .gate = "mlp.gate_proj",
+        .up = "mlp.up_proj",
+        .down = "mlp.down_proj",
+        .prefix = "model.",
+        .ignored = {"rotary_emb.inv_freq"},
     };
 
     /// Biases, other activations and scaled rotary positions are not this model.

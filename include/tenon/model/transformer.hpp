@@ -1,9 +1,12 @@
 #pragma once
 
+#include <cmath>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include <tenon/autograd/recompute.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/nn/block.hpp>
 #include <tenon/nn/initialize.hpp>
@@ -12,13 +15,16 @@
 
 namespace tenon {
 
-/// A decoder-only Transformer language model: pre-norm blocks of grouped-query attention with rotary
-/// positions and SwiGLU, a last norm, and a head of its own or tied to the embedding. C is the configuration
-/// (see TransformerDefaults), D and P the device and precision. A plain model only runs forward, and compiles
-/// only that; `Trainable<Transformer<…>>` has gradients, too.
+/// A decoder-only Transformer language model: blocks of attention and feed-forward layers, and a head of its
+/// own or tied to the embedding. C is the configuration (see TransformerDefaults), D and P the device and
+/// precision. A plain model only runs forward, and compiles only that; `Trainable<Transformer<…>>` has
+/// gradients, too.
 template <class C, class D = Cpu, Precision P = F32, class Tracking = Untracked>
 class Transformer : detail::CheckConfiguration<C> {
     using Resolved = detail::Resolved<C>;
+    static constexpr bool has_positions = C::positions == Positions::learned,
+                          has_logit_options =
+                              C::logit_scale != 1 || C::logit_soft_cap != 0 || C::base_width != 0;
 
 public:
     using Configuration = C;
@@ -28,33 +34,27 @@ public:
     using Value = typename P::storage;
     using Gradient = typename P::gradient;
     using Attention =
-        SelfAttention<Setting, C::width, C::heads, Resolved::key_value_heads, Resolved::head_width>;
-    using Layer = Block<Setting, Attention, C::width, C::hidden>;
+        SelfAttention<Setting, C::width, C::heads, Resolved::key_value_heads, Resolved::head_width, C>;
+    using Layer = Block<Setting, Attention, C::width, C::hidden, C>;
+    using LastNorm = Norm<Setting, C::width, C::placement == NormPlacement::post ? NormKind::none : C::norm>;
     static constexpr bool is_tracked = Tracking::is_tracked;
 
-    /// Elements are uninitialized, to be loaded. `given` has the numbers that C leaves open; throws
-    /// ShapeError where its other numbers are not C's, or where they do not fit together.
+    /// Elements are uninitialized, to be loaded. `given` has the extents that C leaves open, and all other
+    /// numbers. Throws ShapeError where other extents are not C's, or where they do not fit together.
     explicit Transformer(const TransformerSizes& given = sizes_of<C>())
-        : sizes(resolved(given)),
-          embedding(Role::embedding, Extents(sizes.vocabulary, sizes.width)),
-          norm(sizes.norm_epsilon, sizes.width),
-          rotations_(sizes.context, sizes.head_width, sizes.rotary_base) {
-        blocks.reserve(static_cast<std::size_t>(sizes.depth));
-        for (int i = 0; i < sizes.depth; ++i)
-            blocks.emplace_back(Attention(sizes.rotary_pairs, sizes.width, sizes.heads, sizes.key_value_heads,
-                                          sizes.head_width),
-                                sizes.norm_epsilon, sizes.width, sizes.hidden);
-        if (!sizes.tied) head.emplace(Role::head, Extents(sizes.vocabulary, sizes.width));
-    }
+        : Transformer(Numbers{resolved_for<C>(given)}) {}
 
-    /// Initialized as CS336 does.
+    /// The same without memory for elements; see `allocate_parameters`.
+    explicit Transformer(const TransformerSizes& given, const UnallocatedParameters&) : Transformer(given) {}
+
+    /// With the first values of the configuration's initializer.
     explicit Transformer(Seed seed, const TransformerSizes& given = sizes_of<C>()) : Transformer(given) {
-        initialize(*this, seed);
+        initialize(*this, seed, {C::initializer, sizes.depth, sizes.base_width, sizes.width});
     }
 
     /// A model that only runs forward, on the same parameters.
     explicit Transformer(Transformer<C, D, P, Tracked>& trained) requires(!Tracking::is_tracked)
-        : Transformer(trained.sizes) {
+        : Transformer(Numbers{trained.sizes, trained.rotations_}, UnallocatedParameters()) {
         std::vector<ParameterBase*> sources;
         for_each_parameter(
             trained, [&](std::string_view, ParameterBase& parameter) { sources.push_back(&parameter); });
@@ -65,44 +65,159 @@ public:
         });
     }
 
-    /// Token ids [batch, time] -> logits [batch, time, vocabulary], lazy. Time is at most the context.
+    /// Token ids [batch, time] -> logits [batch, time, vocabulary], lazy. Throws ShapeError where time is
+    /// more than the context, Error where an id is not below the vocabulary.
     template <TokenTensor Ids>
     auto operator()(const Ids& ids) const {
-        return run(ids, [](int) { return NoCache{}; });
+        return run(ids, 0, without_cache, NoDropout());
+    }
+
+    /// The same in training, with the configuration's dropout.
+    template <TokenTensor Ids>
+    auto operator()(const Ids& ids, const DropoutKey& key) const {
+        if (sizes.dropout == 0) return run(ids, 0, without_cache, NoDropout());
+        return run(ids, 0, without_cache, ModelDropout(sizes.dropout, key, sizes.depth));
     }
 
     /// The same for tokens that follow those whose keys and values a cache holds; it is extended.
     template <TokenTensor Ids, class Cache>
+        requires requires(Cache& cache) { cache.advance(1); }
     auto operator()(const Ids& ids, Cache& cache) const {
-        auto logits = run(ids, [&](int layer) { return cache.layer(layer); });
+        auto logits = run(
+            ids, cache.length(), [&](int layer) { return cache.layer(layer); }, NoDropout());
         cache.advance(ids.extents()[1]);
         return logits;
     }
 
+    /// The logits, as without a cache, and a look inside: calls see(place, states) with the hidden states
+    /// [batch, time, width] after the embedding, place 0, after each block, and after the last norm, place
+    /// depth + 1.
+    template <TokenTensor Ids, class See>
+    auto observe(const Ids& ids, See&& see) const {
+        auto x = embedded(ids, 0);
+        see(0, x);
+        for (int i = 0; i < sizes.depth; ++i) {
+            x = blocks[static_cast<std::size_t>(i)](x, rotations_, NoCache(), NoDropout());
+            see(i + 1, x);
+        }
+        const auto states = norm(x);
+        see(sizes.depth + 1, states);
+        return logits_of(states);
+    }
+
     void visit_parameters(ParameterVisitor& visit) {
         visit("embedding.weight", embedding);
+        if constexpr (has_positions) visit("positions.weight", positions);
         for (std::size_t i = 0; i < blocks.size(); ++i) visit.part("blocks." + std::to_string(i), blocks[i]);
         visit.part("norm", norm);
         if (head) visit("head.weight", *head);
     }
 
+private:
+    template <class S>
+    using Parameter = typename Setting::template Parameter<S>;
+    using Rotations =
+        std::conditional_t<C::positions == Positions::rotary, RotaryTable<ComputeOf<Value>, D>, Absent>;
+
+    /// Sizes, worked out, and what is computed from them once.
+    struct Numbers {
+        TransformerSizes sizes;
+        Rotations rotations{sizes.context, sizes.head_width, sizes.rotary_base};
+    };
+
+public:
     const TransformerSizes sizes;
-    typename Setting::template Parameter<Shape<C::vocabulary, C::width>> embedding;
+    Parameter<Shape<C::vocabulary, C::width>> embedding;
+    [[no_unique_address]] std::conditional_t<has_positions, Parameter<Shape<C::context, C::width>>, Absent>
+        positions;
     std::vector<Layer> blocks;
-    Norm<Setting, C::width> norm;
-    std::optional<typename Setting::template Parameter<Shape<C::vocabulary, C::width>>> head;
+    LastNorm norm;
+    std::optional<Parameter<Shape<C::vocabulary, C::width>>> head;
 
 private:
-    template <class Ids, class CacheOf>
-    auto run(const Ids& ids, CacheOf cache_of) const {
-        static_assert(Ids::rank == 2, "a Transformer takes token ids of shape [batch, time]");
-        auto x = tenon::embedding(embedding, ids);
-        for (std::size_t i = 0; i < blocks.size(); ++i)
-            x = blocks[i](x, rotations_, cache_of(static_cast<int>(i)));
-        return Logits(norm(x), (head ? *head : embedding).tensor());
+    template <class, class, tenon::Precision, class>
+    friend class Transformer;
+
+    explicit Transformer(const Numbers& numbers)
+        : sizes(numbers.sizes),
+          embedding(Role::embedding, Extents(sizes.vocabulary, sizes.width)),
+          positions(Role::position, Extents(sizes.context, sizes.width)),
+          norm(sizes.norm_epsilon, sizes.width),
+          rotations_(numbers.rotations) {
+        if (!has_logit_options &&
+            (sizes.logit_scale != 1 || sizes.logit_soft_cap != 0 || sizes.base_width != 0))
+            throw Error(
+                "transformer: expected logits without a scale, a cap and a base width, as the "
+                "configuration's type has none of these, got sizes that have one");
+        SelfAttentionOptions options{.rotary_pairs = sizes.rotary_pairs, .norm_epsilon = sizes.norm_epsilon};
+        const double mup_scale = sizes.base_width > 0 ? 1.0 / sizes.head_width : 0;
+        options.attention.scale =
+            static_cast<float>(sizes.attention_scale > 0 ? sizes.attention_scale : mup_scale);
+        options.attention.window = sizes.window;
+        options.attention.soft_cap = static_cast<float>(sizes.attention_soft_cap);
+        blocks.reserve(static_cast<std::size_t>(sizes.depth));
+        for (int i = 0; i < sizes.depth; ++i)
+            blocks.emplace_back(
+                Attention(options, sizes.width, sizes.heads, sizes.key_value_heads, sizes.head_width),
+                sizes.norm_epsilon, sizes.width, sizes.hidden);
+        if (!sizes.tied) head.emplace(Role::head, Extents(sizes.vocabulary, sizes.width));
+        if (sizes.base_width > 0)
+            for_each_parameter(*this, [&](std::string_view, ParameterBase& parameter) {
+                if (parameter.role == Role::matrix) parameter.rate_scale = 1 / growth();
+            });
+    }
+    Transformer(const Numbers& numbers, const UnallocatedParameters&) : Transformer(numbers) {}
+
+    static NoCache without_cache(int) { return {}; }
+
+    /// How much wider than muP's base the model is.
+    double growth() const {
+        return sizes.base_width > 0 ? static_cast<double>(sizes.width) / sizes.base_width : 1;
     }
 
-    RotaryTable<ComputeOf<Value>, D> rotations_;
+    template <class Ids>
+    auto embedded(const Ids& ids, int first_position) const {
+        static_assert(Ids::rank == 2, "a Transformer takes token ids of shape [batch, time]");
+        const int end = first_position + ids.extents()[1];
+        if (end > sizes.context)
+            throw ShapeError("transformer: expected at most " + std::to_string(sizes.context) +
+                             " tokens, the context, got " + std::to_string(end));
+        auto x = tenon::embedding(embedding, ids);
+        if constexpr (C::scaled_embedding) x = x * std::sqrt(static_cast<double>(sizes.width));
+        if constexpr (has_positions) x = x + slice<0>(positions.tensor(), first_position, end);
+        return x;
+    }
+
+    template <class Ids, class CacheOf, class Drop>
+    auto run(const Ids& ids, int first_position, CacheOf cache_of, const Drop& drop) const {
+        auto x = embedded(ids, first_position);
+        if constexpr (!std::same_as<Drop, NoDropout>) x = drop(x, 0);
+        for (std::size_t i = 0; i < blocks.size(); ++i) {
+            const int block = static_cast<int>(i);
+            if constexpr (C::recompute && is_tracked && std::same_as<decltype(cache_of(block)), NoCache>)
+                x = recompute(
+                    [this, block, drop_of_block = drop.of_block(block)](const auto& input) {
+                        return blocks[static_cast<std::size_t>(block)](input, rotations_, NoCache(),
+                                                                       drop_of_block);
+                    },
+                    x);
+            else
+                x = blocks[i](x, rotations_, cache_of(block), drop.of_block(block));
+        }
+        return logits_of(norm(x));
+    }
+
+    template <class States>
+    auto logits_of(const States& states) const {
+        const auto& weight = head ? *head : embedding;
+        if constexpr (has_logit_options)
+            return Logits(states, weight.tensor(),
+                          LogitsOptions{sizes.logit_scale / growth(), sizes.logit_soft_cap});
+        else
+            return Logits(states, weight.tensor());
+    }
+
+    [[no_unique_address]] Rotations rotations_;
 };
 
 namespace detail {
@@ -121,7 +236,8 @@ using Trainable = typename detail::MakeTrainable<Model>::type;
 /// Number of parameters of a model type.
 template <class Model>
 constexpr std::int64_t parameter_count() {
-    return parameter_count(sizes_of<typename Model::Configuration>());
+    using C = typename Model::Configuration;
+    return parameter_count<C>(sizes_of<C>());
 }
 
 }  // namespace tenon

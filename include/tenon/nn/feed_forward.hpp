@@ -4,27 +4,51 @@
 #include <tenon/nn/linear.hpp>
 
 namespace tenon {
+namespace detail {
 
-/// SwiGLU: down(silu(gate x) · up x) (Shazeer 2020, "GLU variants improve Transformer").
-template <class Setting, auto Width, auto Hidden>
+template <FeedForwardKind Kind, class X>
+auto activation(X&& x) {
+    if constexpr (Kind == FeedForwardKind::swiglu || Kind == FeedForwardKind::silu)
+        return silu(std::forward<X>(x));
+    else if constexpr (Kind == FeedForwardKind::geglu || Kind == FeedForwardKind::gelu)
+        return gelu(std::forward<X>(x));
+    else if constexpr (Kind == FeedForwardKind::geglu_tanh || Kind == FeedForwardKind::gelu_tanh)
+        return gelu_tanh(std::forward<X>(x));
+    else if constexpr (Kind == FeedForwardKind::relu)
+        return relu(std::forward<X>(x));
+    else
+        return squared_relu(std::forward<X>(x));
+}
+
+}  // namespace detail
+
+/// What follows attention in a block: down(f(gate x) · up x), or without a gate down(f(up x)).
+template <class Setting, auto Width, auto Hidden, FeedForwardKind Kind = FeedForwardKind::swiglu,
+          bool HasBias = false>
 class FeedForward {
+    using Up = Linear<Setting, Hidden, Width, HasBias>;
+
 public:
     explicit FeedForward(int width = bound_of(extent_code(Width)), int hidden = bound_of(extent_code(Hidden)))
         : gate(hidden, width), up(hidden, width), down(width, hidden) {}
 
     template <TensorLike X>
     auto operator()(const X& x) const {
-        return down(silu(gate(x)) * up(x));
+        if constexpr (is_gated(Kind))
+            return down(detail::activation<Kind>(gate(x)) * up(x));
+        else
+            return down(detail::activation<Kind>(up(x)));
     }
 
     void visit_parameters(ParameterVisitor& visit) {
-        visit.part("gate", gate);
+        if constexpr (is_gated(Kind)) visit.part("gate", gate);
         visit.part("up", up);
         visit.part("down", down);
     }
 
-    Linear<Setting, Hidden, Width> gate, up;
-    Linear<Setting, Width, Hidden> down;
+    [[no_unique_address]] std::conditional_t<is_gated(Kind), Up, Absent> gate;
+    Up up;
+    Linear<Setting, Width, Hidden, HasBias> down;
 };
 
 }  // namespace tenon

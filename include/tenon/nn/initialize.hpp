@@ -1,50 +1,85 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/random.hpp>
+#include <tenon/core/random_blocks.hpp>
+#include <tenon/nn/features.hpp>
 #include <tenon/nn/visitor.hpp>
 
 namespace tenon {
+
+/// How the parameters of a model begin: gains as 1, biases as 0, all else normal, with a variance that is
+/// - cs336: 1 for embeddings, 2 / (in + out) for matrices; truncated at three standard deviations;
+/// - gpt2 (Radford et al. 2019, and the code released with it): 0.02², for positions 0.01², and for matrices
+///   whose result is added to the residual 0.02² over the number of these.
+struct InitializerOptions {
+    Initializer kind = Initializer::cs336;
+    int depth = 1;  ///< the number of blocks
+    /// If positive, the variances are muP's (Yang et al. 2022, "Tensor programs V", table 8): at this width
+    /// those above; at others, matrices' fall as 1 / width, and the rest stay.
+    int base_width = 0;
+    int width = 0;
+};
+
 namespace detail {
 
+/// Element i becomes number i of the stream.
 template <class T>
-void fill_truncated_normal(T* to, std::int64_t count, double deviation, const Philox& random) {
+void fill_normal(T* to, std::int64_t count, double deviation, bool truncated, Seed seed,
+                 std::uint64_t stream) {
     parallel_for(count, 4096, [&](std::int64_t first, std::int64_t last) {
-        for (std::int64_t i = first; i < last; ++i)
-            to[i] = static_cast<T>(deviation * random.truncated_normal(static_cast<std::uint64_t>(i)));
+        std::uint32_t words[4 * kernel::philox_blocks];
+        for (std::int64_t i = first; i < last; ++i) {
+            const std::int64_t block = (i - first) % kernel::philox_blocks;
+            if (block == 0) kernel::philox_words(seed, stream, static_cast<std::uint64_t>(i), words);
+            const std::uint32_t* word = words + 4 * block;
+            to[i] = static_cast<T>(deviation * (truncated ? Philox::truncated_normal_of(word[0], word[1])
+                                                          : Philox::normal_of(word[0], word[1])));
+        }
     });
 }
 
-template <class T>
-void initialize_parameter(const ParameterBase& parameter, const Philox& random) {
-    T* to = static_cast<T*>(parameter.data);
-    switch (parameter.role) {
-        case Role::gain:
-            std::fill_n(to, parameter.size(), T(1));
-            break;
-        case Role::embedding:
-            fill_truncated_normal(to, parameter.size(), 1.0, random);
-            break;
-        case Role::matrix:
-        case Role::head:
-            fill_truncated_normal(to, parameter.size(),
-                                  std::sqrt(2.0 / (parameter.extents[0] + parameter.extents[1])), random);
-            break;
+/// The standard deviation of a parameter's elements.
+inline double initial_deviation(std::string_view name, const ParameterBase& parameter,
+                                const InitializerOptions& options) {
+    const double growth = options.base_width > 0 ? double(options.width) / options.base_width : 1;
+    const Role role = parameter.role;
+    if (options.kind == Initializer::gpt2) {
+        if (role == Role::position) return 0.01;
+        if (role != Role::matrix) return 0.02;
+        const bool is_residual = name.ends_with("attention.output.weight") || name.ends_with("down.weight");
+        return 0.02 / std::sqrt(growth * (is_residual ? 2.0 * options.depth : 1.0));
     }
+    if (role == Role::embedding || role == Role::position) return 1;
+    // A matrix has the variance of muP as it is: both its sides grow with the width.
+    return std::sqrt(2.0 / (parameter.extents[0] +
+                            (role == Role::head ? parameter.extents[1] / growth : parameter.extents[1])));
+}
+
+template <class T>
+void initialize_parameter(std::string_view name, const ParameterBase& parameter,
+                          const InitializerOptions& options, Seed seed, std::uint64_t stream) {
+    T* to = static_cast<T*>(parameter.data);
+    if (parameter.role == Role::gain || parameter.role == Role::bias)
+        std::fill_n(to, parameter.size(), T(parameter.role == Role::gain ? 1 : 0));
+    else
+        fill_normal(to, parameter.size(), initial_deviation(name, parameter, options),
+                    options.kind == Initializer::cs336, seed, stream);
 }
 
 }  // namespace detail
 
-/// CS336's initializers: matrices normal with variance 2 / (in + out), embeddings with variance 1, both
-/// truncated at three standard deviations; gains are 1. Parameter number i draws from stream i of the seed,
-/// so the values do not depend on the number of threads.
+/// Gives all parameters of a model their first values. Parameter number i draws from stream i of the seed, so
+/// the values do not depend on the number of threads.
 template <class Model>
-void initialize(Model& model, Seed seed) {
+void initialize(Model& model, Seed seed, const InitializerOptions& options = {}) {
     std::uint64_t stream = 0;
-    for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
-        detail::initialize_parameter<typename Model::Value>(parameter, Philox(seed, stream++));
+    for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
+        detail::initialize_parameter<typename Model::Value>(name, parameter, options, seed, stream++);
     });
 }
 

@@ -49,4 +49,15 @@ void for_each_parameter(Model& model, F&& f) {
     model.visit_parameters(visitor);
 }
 
+/// Takes the memory of a model's parameters that have none (see UnallocatedParameters); uninitialized.
+template <class Model>
+void allocate_parameters(Model& model) {
+    for_each_parameter(model, [](std::string_view, ParameterBase& parameter) {
+        if (parameter.data) return;
+        parameter.storage = Storage(Memory<typename Model::Device>::allocate(
+            detail::bytes_of(parameter.extents, sizeof(typename Model::Value))));
+        parameter.data = parameter.storage.data();
+    });
+}
+
 }  // namespace tenon

@@ -5,72 +5,105 @@
 #include <tenon/core/packet.hpp>
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/workspace.hpp>
+#include <tenon/optim/adafactor_cpu.hpp>
 #include <tenon/optim/adamw.hpp>
+#include <tenon/optim/ema.hpp>
 #include <tenon/optim/gradients.hpp>
+#include <tenon/optim/lion.hpp>
+#include <tenon/optim/muon_cpu.hpp>
+#include <tenon/optim/norm_cpu.hpp>
+#include <tenon/optim/packets.hpp>
+#include <tenon/optim/sgd.hpp>
 
 namespace tenon {
 
 template <>
-struct Kernel<GradientNorm, Cpu> {
-    static constexpr std::int64_t block = 8192;
-
-    /// Blocks of fixed length add up in packets, and the blocks in order.
-    template <class C>
-    static double sum_of_squares(const C* data, std::int64_t count) {
+struct Kernel<AdamWUpdate, Cpu> {
+    template <class T, class C>
+    static void run(T* parameter, const C* gradient, C* first_moment, C* second_moment, std::int64_t count,
+                    const AdamWStep<C>& step) {
         using V = Packet<C>;
-        const std::int64_t blocks = (count + block - 1) / block;
-        Workspace workspace;
-        double* partial = workspace.take<double>(static_cast<std::size_t>(blocks));
-        parallel_for(blocks, 8, [&](std::int64_t first, std::int64_t last) {
-            for (std::int64_t index = first; index < last; ++index) {
-                const std::int64_t end = std::min(count, (index + 1) * block);
-                V sum(C(0));
-                for (std::int64_t at = index * block; at < end; at += V::size) {
-                    const V x = V::load_partial(data + at,
-                                                static_cast<int>(std::min<std::int64_t>(V::size, end - at)));
-                    sum = fma(x, x, sum);
-                }
-                partial[index] = static_cast<double>(sum.sum());
-            }
-        });
-        double total = 0;
-        for (std::int64_t index = 0; index < blocks; ++index) total += partial[index];
-        return total;
-    }
-
-    template <class C>
-    static void scale(C* data, std::int64_t count, C factor) {
-        parallel_for(count, 65536, [&](std::int64_t first, std::int64_t last) {
-            for (std::int64_t at = first; at < last; ++at) data[at] *= factor;
+        detail::for_each_packet<C>(count, [=](std::int64_t at, int lanes) {
+            const V g = V::load_partial(gradient + at, lanes);
+            const V m =
+                fma(V(step.beta1), V::load_partial(first_moment + at, lanes), V(step.one_minus_beta1) * g);
+            const V v = fma(V(step.beta2), V::load_partial(second_moment + at, lanes),
+                            V(step.one_minus_beta2) * g * g);
+            const V root = fma(sqrt(v), V(step.inverse_root_correction), V(step.epsilon));
+            const V p = V::load_partial(parameter + at, lanes) * V(step.keep) - V(step.rate) * m / root;
+            m.store_partial(first_moment + at, lanes);
+            v.store_partial(second_moment + at, lanes);
+            p.store_partial(parameter + at, lanes);
         });
     }
 };
 
 template <>
-struct Kernel<AdamWUpdate, Cpu> {
-    template <class C>
-    static void clear(C* data, std::int64_t count) {
-        std::fill_n(data, count, C(0));
+struct Kernel<SGDUpdate, Cpu> {
+    template <class T, class C>
+    static void run(T* parameter, const C* gradient, std::int64_t count, const SGDStep<C>& step) {
+        using V = Packet<C>;
+        detail::for_each_packet<C>(count, [=](std::int64_t at, int lanes) {
+            const V g = V::load_partial(gradient + at, lanes);
+            const V p = V::load_partial(parameter + at, lanes) * V(step.keep) - V(step.rate) * g;
+            p.store_partial(parameter + at, lanes);
+        });
     }
 
     template <class T, class C>
-    static void run(T* parameter, const C* gradient, C* first_moment, C* second_moment, std::int64_t count,
-                    const AdamWStep<C>& step) {
+    static void run_with_momentum(T* parameter, const C* gradient, C* momentum, std::int64_t count,
+                                  const SGDStep<C>& step) {
         using V = Packet<C>;
-        parallel_for(count, 32768, [&](std::int64_t first, std::int64_t last) {
-            for (std::int64_t at = first; at < last; at += V::size) {
-                const int lanes = static_cast<int>(std::min<std::int64_t>(V::size, last - at));
-                const V g = V::load_partial(gradient + at, lanes);
-                const V m = fma(V(step.beta1), V::load_partial(first_moment + at, lanes),
-                                V(step.one_minus_beta1) * g);
-                const V v = fma(V(step.beta2), V::load_partial(second_moment + at, lanes),
-                                V(step.one_minus_beta2) * g * g);
-                const V root = fma(sqrt(v), V(step.inverse_root_correction), V(step.epsilon));
-                const V p = V::load_partial(parameter + at, lanes) * V(step.keep) - V(step.rate) * m / root;
-                m.store_partial(first_moment + at, lanes);
-                v.store_partial(second_moment + at, lanes);
-                p.store_partial(parameter + at, lanes);
-            }
+        detail::for_each_packet<C>(count, [=](std::int64_t at, int lanes) {
+            const V g = V::load_partial(gradient + at, lanes);
+            const V v = fma(V(step.momentum), V::load_partial(momentum + at, lanes), g);
+            const V u = step.nesterov ? fma(V(step.momentum), v, g) : v;
+            const V p = V::load_partial(parameter + at, lanes) * V(step.keep) - V(step.rate) * u;
+            v.store_partial(momentum + at, lanes);
+            p.store_partial(parameter + at, lanes);
+        });
+    }
+};
+
+template <>
+struct Kernel<LionUpdate, Cpu> {
+    template <class T, class C>
+    static void run(T* parameter, const C* gradient, C* momentum, std::int64_t count,
+                    const LionStep<C>& step) {
+        using V = Packet<C>;
+        const V zero(C(0)), up(step.rate);
+        detail::for_each_packet<C>(count, [=](std::int64_t at, int lanes) {
+            const V g = V::load_partial(gradient + at, lanes);
+            const V m = V::load_partial(momentum + at, lanes);
+            const V u = fma(V(step.beta1), m, V(step.one_minus_beta1) * g);
+            // Where u is neither above nor below zero it is itself the step: zero, or NaN.
+            const V change = select(u > zero, up, select(u < zero, -up, u));
+            const V p = V::load_partial(parameter + at, lanes) * V(step.keep) - change;
+            fma(V(step.beta2), m, V(step.one_minus_beta2) * g).store_partial(momentum + at, lanes);
+            p.store_partial(parameter + at, lanes);
+        });
+    }
+};
+
+template <>
+struct Kernel<EmaUpdate, Cpu> {
+    template <class T>
+    static void run(const T* parameter, T* average, std::int64_t count, T one_minus_decay) {
+        using V = Packet<T>;
+        detail::for_each_packet<T>(count, [=](std::int64_t at, int lanes) {
+            const V old = V::load_partial(average + at, lanes);
+            fma(V(one_minus_decay), V::load_partial(parameter + at, lanes) - old, old)
+                .store_partial(average + at, lanes);
+        });
+    }
+
+    template <class T>
+    static void swap(T* a, T* b, std::int64_t count) {
+        using V = Packet<T>;
+        detail::for_each_packet<T>(count, [=](std::int64_t at, int lanes) {
+            const V x = V::load_partial(a + at, lanes), y = V::load_partial(b + at, lanes);
+            x.store_partial(b + at, lanes);
+            y.store_partial(a + at, lanes);
         });
     }
 };

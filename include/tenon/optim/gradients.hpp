@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <string_view>
 #include <vector>
 
 #include <tenon/nn/visitor.hpp>
@@ -31,12 +32,13 @@ double gradient_norm(const std::vector<ParameterBase*>& parameters) {
 }
 
 /// Scales all gradients so that their norm is at most `maximum`: by maximum / (norm + 1e-6), as PyTorch and
-/// CS336 do. Returns the norm before. (Pascanu et al. 2013, "On the difficulty of training recurrent neural
-/// networks")
+/// CS336 do. Returns the norm before; where that is not finite, no scale makes gradients of them, and they
+/// stay as they are for the caller to look at. (Pascanu et al. 2013, "On the difficulty of training recurrent
+/// neural networks")
 template <class C, class Device>
 double clip_gradient_norm(const std::vector<ParameterBase*>& parameters, double maximum) {
     const double norm = gradient_norm<C, Device>(parameters), scale = maximum / (norm + 1e-6);
-    if (scale < 1)
+    if (std::isfinite(norm) && scale < 1)
         for (const ParameterBase* parameter : parameters)
             if (parameter->gradient && parameter->gradient->written)
                 Kernel<GradientNorm, Device>::template scale<C>(

@@ -14,6 +14,7 @@
 #include "tenon/core/error.hpp"
 #include "tenon/io/atomic_file.hpp"
 #include "tenon/io/file.hpp"
+#include "tenon/io/folder.hpp"
 #include "tenon/io/json_text.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
 #include "tenon/tokenizer/hash_tables.hpp"

@@ -30,6 +30,29 @@ inline void require_tokens(std::size_t count, std::int64_t needed) {
                          std::to_string(count));
 }
 
+/// Throws ShapeError where a length is missing, not positive, or not that of S.
+template <class S>
+void require_extents(const Extents& extents) {
+    require_lengths(extents[0], extents[1]);
+    if (!may_convert(extents, S::codes)) throw_mismatch<mismatch::assignment>(extents, S::codes);
+}
+
+/// Batch number `step` of extents [batch, time]; its passages begin where from(number) points, with the
+/// number of a passage among those of all batches. Throws Error where the step is negative.
+template <class S, class Token, class From>
+Batch<Token, S> random_batch(const Extents& extents, std::int64_t step, From&& from) {
+    if (step < 0) throw Error("batches: expected a step of at least 0, got " + std::to_string(step));
+    Batch<Token, S> batch{Tensor<Token, S>::with_extents(extents), Tensor<Token, S>::with_extents(extents)};
+    const int size = extents[0], time = extents[1];
+    for (int i = 0; i < size; ++i) {
+        const Token* begin = from(static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(size) +
+                                  static_cast<std::uint64_t>(i));
+        std::copy_n(begin, time, batch.inputs.data() + std::int64_t{i} * time);
+        std::copy_n(begin + 1, time, batch.targets.data() + std::int64_t{i} * time);
+    }
+    return batch;
+}
+
 }  // namespace detail
 
 /// Batches of passages that begin anywhere in a sequence of tokens, each place as likely as the next (CS336's
@@ -50,26 +73,16 @@ public:
                            int batch_size = bound_of(extent_code(BatchSize)),
                            int time = bound_of(extent_code(Time)))
         : tokens_(tokens), random_(seed), extents_(batch_size, time) {
-        detail::require_lengths(batch_size, time);
-        if (!may_convert(extents_, S::codes)) throw_mismatch<mismatch::assignment>(extents_, S::codes);
+        detail::require_extents<S>(extents_);
         detail::require_tokens(tokens.size(), std::int64_t{time} + 1);
     }
 
     /// Batch number `step`. Throws Error where that is negative.
     Batch<Token, S> operator()(std::int64_t step) const {
-        if (step < 0) throw Error("batches: expected a step of at least 0, got " + std::to_string(step));
-        Batch<Token, S> batch{Tensor<Token, S>::with_extents(extents_),
-                              Tensor<Token, S>::with_extents(extents_)};
-        const int size = extents_[0], time = extents_[1];
-        const std::uint64_t places = tokens_.size() - static_cast<std::size_t>(time);
-        for (int i = 0; i < size; ++i) {
-            const std::uint64_t index = static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(size) +
-                                        static_cast<std::uint64_t>(i);
-            const Token* from = tokens_.data() + random_.below(places, index);
-            std::copy_n(from, time, batch.inputs.data() + std::int64_t{i} * time);
-            std::copy_n(from + 1, time, batch.targets.data() + std::int64_t{i} * time);
-        }
-        return batch;
+        const std::uint64_t places = tokens_.size() - static_cast<std::size_t>(extents_[1]);
+        return detail::random_batch<S, Token>(extents_, step, [&](std::uint64_t number) {
+            return tokens_.data() + random_.below(places, number);
+        });
     }
 
 private:

@@ -54,6 +54,13 @@ public:
         draw(seconds);
     }
 
+    /// Makes room for a line of another's: clears the one on the terminal, until it is drawn again.
+    void clear() {
+        if (!is_terminal_ || finished_) return;
+        std::fputs("\r\x1b[K", stream_);
+        std::fflush(stream_);
+    }
+
     /// Draws a last time and ends the line; does nothing the second time.
     void finish() {
         if (std::exchange(finished_, true)) return;

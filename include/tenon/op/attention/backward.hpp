@@ -8,6 +8,8 @@
 #include <tenon/core/packet.hpp>
 #include <tenon/core/workspace.hpp>
 #include <tenon/op/attention/forward.hpp>
+#include <tenon/op/attention/key_range.hpp>
+#include <tenon/op/attention/score.hpp>
 #include <tenon/op/attention/shape.hpp>
 #include <tenon/op/matmul/packed.hpp>
 
@@ -19,7 +21,7 @@ struct AttentionBackward {
     kernel::AttentionShape shape;
     AttentionOptions options;
     kernel::AttentionOperand<const T> queries, keys, values;
-    const int* document_start;
+    kernel::AttentionMasks masks;
     kernel::AttentionOperand<const T> out;
     const T* log_sum_exp;
     kernel::AttentionOperand<const T> grad_out;
@@ -51,31 +53,39 @@ T* pack_widths(const T* from, std::int64_t time_stride, std::int64_t times, std:
     return packed;
 }
 
-/// From the scores of one query and the gradient of its weights to its weights and the gradient of its
-/// scores, both in place, for the packets of keys of [begin, end). `delta` is the weights' gradient averaged
-/// by the weights. With `seen`, keys outside of that range have no weight.
+/// What one query sees of a tile of keys: those of `range`, and of them, unless `allowed` is null, those
+/// where it is not zero.
 template <class T>
-void softmax_backward_row(T* scores, T* gradients, std::int64_t begin, std::int64_t end, const KeyRange* seen,
-                          T log_sum_exp, T delta, T soft_cap) {
+struct SeenKeys {
+    KeyRange range;
+    const T* allowed;
+};
+
+/// From the scaled products of one query and the gradient of its weights to its weights and the gradient of
+/// its scores, both in place, for the packets of keys of [begin, end). `position` is the query's, counted
+/// from the first key. `delta` is the weights' gradient averaged by the weights. With `seen`, other keys have
+/// no weight.
+template <class T>
+void softmax_backward_row(const ScoreRule<T>& rule, T* scores, T* gradients, std::int64_t begin,
+                          std::int64_t end, std::int64_t position, const SeenKeys<T>* seen, T log_sum_exp,
+                          T delta) {
     using P = Packet<T>;
     const P infinity(std::numeric_limits<T>::infinity());
+    const P numbers = lane_numbers<P>();
     for (std::int64_t k = begin; k < end; k += P::size) {
-        P score = P::load(scores + k), slope(T(1));
-        if (soft_cap > T(0)) {
-            const P squashed = tanh(score * P(T(1) / soft_cap));
-            score = P(soft_cap) * squashed;
-            slope = P(T(1)) - squashed * squashed;
-        }
+        const P key = numbers + P(T(k));
+        const P capped = rule.capped(P::load(scores + k));
+        const P gradient = rule.through_cap(P::load(gradients + k) - P(delta), capped);
+        P score = rule.biased(capped, P(T(position)) - key);
         if (seen != nullptr) {
-            alignas(64) T index[P::size];
-            for (int lane = 0; lane < P::size; ++lane) index[lane] = T(k + lane);
-            const P key = P::load(index);
-            score =
-                select(key < P(T(seen->begin)), -infinity, select(key < P(T(seen->end)), score, -infinity));
+            score = select(key < P(T(seen->range.begin)), -infinity, score);
+            score = select(key < P(T(seen->range.end)), score, -infinity);
+            if (seen->allowed != nullptr)
+                score = select(P::load(seen->allowed + k) == P(T(0)), -infinity, score);
         }
         const P weight = exp(score - P(log_sum_exp));
         weight.store(scores + k);
-        (weight * (P::load(gradients + k) - P(delta)) * slope).store(gradients + k);
+        (weight * gradient).store(gradients + k);
     }
 }
 
@@ -89,8 +99,6 @@ void attention_backward_group(const AttentionBackward<T>& call, std::int64_t bat
     const std::int64_t key_width = shape.key_width, value_width = shape.value_width;
     const std::int64_t padded_key_width = round_up(key_width, Packet<T>::size);
     const std::int64_t times = shape.query_length, key_times = shape.key_length;
-    const T scale = attention_scale<T>(shape, call.options);
-    const Update<T> add{T(1), true}, add_scaled{scale, true};
 
     Workspace scratch;
     const T *keys = call.keys.at(batch, 0, key_value_head),
@@ -105,13 +113,15 @@ void attention_backward_group(const AttentionBackward<T>& call, std::int64_t bat
     T* packed_gradients = scratch.take<T>(packed_rows_size<T>(query_tile, key_tile));
     T* left_queries = scratch.take<T>(packed_rows_size<T>(query_tile, key_width));
     T* left_grad_out = scratch.take<T>(packed_rows_size<T>(query_tile, value_width));
+    T* allowed = call.masks.allowed ? scratch.take<T>(query_tile * key_tile) : nullptr;
 
     for (std::int64_t head = key_value_head * shape.group(); head < (key_value_head + 1) * shape.group();
          ++head) {
+        const ScoreRule<T> rule(shape, call.options, head);
+        const Update<T> add{T(1), true}, add_scaled{rule.scale, true};
         for (std::int64_t query = 0; query < times; query += query_tile) {
             const std::int64_t count = std::min<std::int64_t>(query_tile, times - query);
-            const TileRanges<query_tile> ranges(shape, call.options, call.document_start, batch, query,
-                                                count);
+            const TileRanges<query_tile> ranges(shape, call.options, call.masks, batch, query, count);
             if (ranges.any.begin == ranges.any.end) continue;
             const T *queries = call.queries.at(batch, query, head),
                     *grad_out = call.grad_out.at(batch, query, head);
@@ -134,38 +144,45 @@ void attention_backward_group(const AttentionBackward<T>& call, std::int64_t bat
             }
             for (std::int64_t k = ranges.any.begin / key_tile * key_tile; k < ranges.any.end; k += key_tile) {
                 const std::int64_t length = std::min<std::int64_t>(key_tile, key_times - k);
-                const bool masked = !ranges.cover(k, k + length);
+                const ScoreTile tile{batch, head, query, count, k, length};
+                const Allowed explicit_mask = allowed_in(tile, call.masks);
+                if (explicit_mask == Allowed::none) continue;
+                if (explicit_mask == Allowed::some) spread_allowed<T>(tile, call.masks, allowed, key_tile, 1);
+                const bool cut = !ranges.cover(k, k + length);
                 const RightPanels<T> key_columns{keys_as_columns + k * key_width, length, key_width};
                 const RightPanels<T> value_columns{values_as_columns + k * value_width, length, value_width};
                 RightPanels<T> key_rows{keys_as_rows + k * padded_key_width, key_width, length};
                 RightPanels<T> query_rows{right_queries, key_width, count};
                 RightPanels<T> grad_out_rows{right_grad_out, value_width, count};
-                // Where a mask cuts the tile, each panel of queries goes only as far as its keys do.
+                // Where ranges cut the tile, each panel of queries goes only as far as its keys do.
                 KeyRange panels[query_tile / tile_rows<T>];
-                const std::int64_t panel_height = masked ? tile_rows<T> : query_tile;
+                const std::int64_t panel_height = cut ? tile_rows<T> : query_tile;
                 for (std::int64_t i = 0; i < count; i += panel_height) {
                     const std::int64_t height = std::min(panel_height, count - i);
-                    const KeyRange range = masked ? ranges.group(i, height, k, length) : KeyRange{0, length};
+                    const KeyRange range = cut ? ranges.group(i, height, k, length) : KeyRange{0, length};
                     panels[i / panel_height] = range;
                     // Lanes of other keys take part in the products below, with weight zero.
                     const std::int64_t begin = range.begin / P::size * P::size,
                                        end = round_up(range.end, P::size);
-                    for (std::int64_t row = i; row < i + height && masked; ++row) {
+                    for (std::int64_t row = i; row < i + height && cut; ++row) {
                         std::fill_n(scores + row * key_tile, key_tile, T(0));
                         std::fill_n(gradients + row * key_tile, key_tile, T(0));
                     }
                     if (range.empty()) continue;
                     multiply_packed<T>(height, begin, range.end, key_width,
                                        LeftPanels<T>::packed(left_queries, key_width).from(i), key_columns,
-                                       scores + i * key_tile, key_tile, {scale, false});
+                                       scores + i * key_tile, key_tile, {rule.scale, false});
                     multiply_packed<T>(height, begin, range.end, value_width,
                                        LeftPanels<T>::packed(left_grad_out, value_width).from(i),
                                        value_columns, gradients + i * key_tile, key_tile, {T(1), false});
                     for (std::int64_t row = i; row < i + height; ++row) {
-                        const KeyRange seen = ranges.queries[row].within(k, length);
-                        softmax_backward_row(scores + row * key_tile, gradients + row * key_tile, begin, end,
-                                             masked ? &seen : nullptr, log_sum_exp[row], delta[row],
-                                             T(call.options.soft_cap));
+                        const SeenKeys<T> seen{
+                            ranges.queries[row].within(k, length),
+                            explicit_mask == Allowed::some ? allowed + row * key_tile : nullptr};
+                        softmax_backward_row(rule, scores + row * key_tile, gradients + row * key_tile, begin,
+                                             end, position_of(shape, query + row) - k,
+                                             cut || explicit_mask == Allowed::some ? &seen : nullptr,
+                                             log_sum_exp[row], delta[row]);
                     }
                     pack_rows<T>(height, length, {gradients + i * key_tile, key_tile, 1}, packed_gradients);
                     LeftPanels<T> left = LeftPanels<T>::packed(packed_gradients, length);
@@ -176,15 +193,15 @@ void attention_backward_group(const AttentionBackward<T>& call, std::int64_t bat
                                        call.grad_queries.time_stride, add_scaled);
                 }
                 // The same from the side of the keys: each panel of them takes the queries that attend to it.
-                const std::int64_t key_height = masked ? tile_rows<T> : key_tile;
+                const std::int64_t key_height = cut ? tile_rows<T> : key_tile;
                 for (std::int64_t j = 0; j < length; j += key_height) {
                     std::int64_t begin = 0, end = count;
                     const auto sees = [&](std::int64_t i) {
                         const KeyRange range = panels[i / panel_height];
                         return range.begin < j + key_height && j < range.end;
                     };
-                    while (masked && begin < end && !sees(begin)) begin += panel_height;
-                    while (masked && begin < end && !sees((end - 1)))
+                    while (cut && begin < end && !sees(begin)) begin += panel_height;
+                    while (cut && begin < end && !sees((end - 1)))
                         end = (end - 1) / panel_height * panel_height;
                     if (begin >= end) continue;
                     const std::int64_t height = std::min(key_height, length - j);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <concepts>
+#include <string>
 
 #include <tenon/core/workspace.hpp>
 #include <tenon/op/attention/attention.hpp>
@@ -16,8 +17,10 @@ struct Kernel<Attention, Cpu> {
     /// y is packed and overwritten, and so is log_sum_exp if it is not null.
     template <class T, class C>
     static void forward(const ArrayView<T>& q, const ArrayView<T>& k, const ArrayView<T>& v,
-                        const AttentionOptions& options, const int* documents, T* y, C* log_sum_exp) {
+                        const AttentionOptions& options, const kernel::AttentionMasks& masks, T* y,
+                        C* log_sum_exp) {
         const kernel::AttentionShape shape = shape_of(q, k, v);
+        require_lengths(shape, masks);
         const std::int64_t count = shape.batch * shape.query_length * shape.heads * shape.value_width;
         Workspace scratch;
         C* out;
@@ -27,7 +30,7 @@ struct Kernel<Attention, Cpu> {
             out = scratch.take<C>(static_cast<std::size_t>(count));
         kernel::attention_forward<C>(
             shape, options, operand(kernel::computed<C>(q, scratch)),
-            operand(kernel::computed<C>(k, scratch)), operand(kernel::computed<C>(v, scratch)), documents,
+            operand(kernel::computed<C>(k, scratch)), operand(kernel::computed<C>(v, scratch)), masks,
             packed(out, shape.query_length, shape.heads, shape.value_width), log_sum_exp);
         if constexpr (!std::same_as<T, C>) kernel::convert_all<C>(out, count, y);
     }
@@ -36,7 +39,7 @@ struct Kernel<Attention, Cpu> {
     /// to scratch.
     template <class T, class C>
     static void backward(const ArrayView<T>& q, const ArrayView<T>& k, const ArrayView<T>& v,
-                         const AttentionOptions& options, const int* documents, const T* y,
+                         const AttentionOptions& options, const kernel::AttentionMasks& masks, const T* y,
                          const C* log_sum_exp, const C* upstream, Contribution<C> to_q, Contribution<C> to_k,
                          Contribution<C> to_v) {
         const kernel::AttentionShape shape = shape_of(q, k, v);
@@ -51,7 +54,7 @@ struct Kernel<Attention, Cpu> {
                                            gradient_v = gradient(v, to_v);
         kernel::attention_backward<C>(
             shape, options, operand(kernel::computed<C>(q, scratch)),
-            operand(kernel::computed<C>(k, scratch)), operand(kernel::computed<C>(v, scratch)), documents,
+            operand(kernel::computed<C>(k, scratch)), operand(kernel::computed<C>(v, scratch)), masks,
             packed(kernel::computed<C>(y, count, scratch), shape.query_length, shape.heads,
                    shape.value_width),
             log_sum_exp, packed(upstream, shape.query_length, shape.heads, shape.value_width), gradient_q,
@@ -59,6 +62,14 @@ struct Kernel<Attention, Cpu> {
     }
 
 private:
+    static void require_lengths(const kernel::AttentionShape& shape, const kernel::AttentionMasks& masks) {
+        for (std::int64_t b = 0; b < shape.batch && masks.key_length != nullptr; ++b) {
+            const int length = masks.key_length[b];
+            if (length < 0 || length > shape.key_length)
+                throw Error("attention: expected lengths of 0 to " + std::to_string(shape.key_length) +
+                            " keys, got " + std::to_string(length) + " for sequence " + std::to_string(b));
+        }
+    }
     template <class T>
     static kernel::AttentionShape shape_of(const ArrayView<T>& q, const ArrayView<T>& k,
                                            const ArrayView<T>& v) {

@@ -7,6 +7,8 @@
 
 #include <tenon/core/packet.hpp>
 #include <tenon/core/workspace.hpp>
+#include <tenon/op/attention/key_range.hpp>
+#include <tenon/op/attention/score.hpp>
 #include <tenon/op/attention/shape.hpp>
 #include <tenon/op/matmul/few_rows.hpp>
 #include <tenon/op/matmul/packed.hpp>
@@ -23,7 +25,7 @@ struct AttentionForward {
     kernel::AttentionShape shape;
     AttentionOptions options;
     kernel::AttentionOperand<const T> queries, keys, values;
-    const int* document_start;
+    kernel::AttentionMasks masks;
     kernel::AttentionOperand<T> out;
     T* log_sum_exp;
 
@@ -46,9 +48,14 @@ struct OnlineSoftmax {
     alignas(64) T rescale[query_tile];
     alignas(64) T range_begin[query_tile];
     alignas(64) T range_end[query_tile];
+    alignas(64) T position[query_tile];
+    ScoreRule<T> rule;
 
-    explicit OnlineSoftmax(const TileRanges<query_tile>& ranges) {
+    OnlineSoftmax(const ScoreRule<T>& scores, const TileRanges<query_tile>& ranges,
+                  std::int64_t first_position)
+        : rule(scores) {
         for (int i = 0; i < query_tile; ++i) {
+            position[i] = T(first_position + i);
             maximum[i] = -std::numeric_limits<T>::infinity();
             total[i] = T(0);
             range_begin[i] = T(ranges.queries[i].begin);
@@ -56,23 +63,29 @@ struct OnlineSoftmax {
         }
     }
 
-    /// Turns the scores of one packet of queries into weights relative to the new maximum, for the keys of
-    /// `range` counted from `first`, and tells by `rescale` what became of the old ones.
-    void advance(T* scores, std::int64_t query, std::int64_t first, KeyRange range, bool masked, T soft_cap) {
+    /// Turns the scaled products of one packet of queries into weights relative to the new maximum, for the
+    /// keys of `range` counted from `first`, and tells by `rescale` what became of the old ones. `cut`: the
+    /// queries' ranges may end among these keys. `allowed`: null, or zero where an explicit mask forbids.
+    void advance(T* scores, std::int64_t query, std::int64_t first, KeyRange range, bool cut,
+                 const T* allowed) {
         const P infinity(std::numeric_limits<T>::infinity());
         const P begin = P::load(range_begin + query), end = P::load(range_end + query);
         const P old = P::load(maximum + query);
         P greatest = old;
-        for (std::int64_t k = range.begin; k < range.end; ++k) {
-            T* score = scores + k * query_tile + query;
-            P value = P::load(score);
-            if (soft_cap > T(0)) value = P(soft_cap) * tanh(value * P(T(1) / soft_cap));
-            if (masked) {
+        if (!cut && allowed == nullptr && rule.is_plain()) {
+            for (std::int64_t k = range.begin; k < range.end; ++k)
+                greatest = max(greatest, P::load(scores + k * query_tile + query));
+        } else {
+            for (std::int64_t k = range.begin; k < range.end; ++k) {
+                T* score = scores + k * query_tile + query;
                 const P key(T(first + k));
-                value = select(key < begin, -infinity, select(key < end, value, -infinity));
+                P value = rule.biased(rule.capped(P::load(score)), P::load(position + query) - key);
+                if (cut) value = select(key < begin, -infinity, select(key < end, value, -infinity));
+                if (allowed != nullptr)
+                    value = select(P::load(allowed + k * query_tile + query) == P(T(0)), -infinity, value);
+                value.store(score);
+                greatest = max(greatest, value);
             }
-            if (masked || soft_cap > T(0)) value.store(score);
-            greatest = max(greatest, value);
         }
         // A query that has met no key yet must not subtract infinity from itself.
         const P shift = select(greatest == -infinity, P(T(0)), greatest);
@@ -134,32 +147,37 @@ void attention_tile(const AttentionForward<T>& call, std::int64_t batch, std::in
     using P = Packet<T>;
     const kernel::AttentionShape& shape = call.shape;
     const std::int64_t key_width = shape.key_width, value_width = shape.value_width;
-    const T scale = attention_scale<T>(shape, call.options);
+    const ScoreRule<T> rule(shape, call.options, head);
     Workspace scratch;
     T* packed_queries = scratch.take<T>(packed_columns_size<T>(count, key_width));
     T* scores = scratch.take<T>(key_tile * query_tile);
     T* sums = scratch.take<T>(count * value_width);
+    T* allowed = call.masks.allowed ? scratch.take<T>(key_tile * query_tile) : nullptr;
     pack_columns<T>(count, key_width, {call.queries.at(batch, query, head), 1, call.queries.time_stride},
                     packed_queries);
     std::fill(sums, sums + count * value_width, T(0));
-    OnlineSoftmax<T> softmax(ranges);
+    OnlineSoftmax<T> softmax(rule, ranges, position_of(shape, query));
     for (std::int64_t k = ranges.any.begin / key_tile * key_tile; k < ranges.any.end; k += key_tile) {
         const std::int64_t length = std::min<std::int64_t>(key_tile, ranges.any.end - k);
-        const bool masked = !ranges.cover(k, k + length);
+        const ScoreTile tile{batch, head, query, count, k, length};
+        const Allowed explicit_mask = allowed_in(tile, call.masks);
+        if (explicit_mask == Allowed::none) continue;
+        if (explicit_mask == Allowed::some) spread_allowed<T>(tile, call.masks, allowed, 1, query_tile);
+        const bool cut = !ranges.cover(k, k + length);
         const LeftPanels<T> keys = packed.keys_from(k);
         RightPanels<T> values = packed.values_from(k);
         const RightPanels<T> right_queries{packed_queries, count, key_width};
-        // Where a mask cuts the tile, each group of queries goes only as far as its keys do.
+        // Where ranges cut the tile, each group of queries goes only as far as its keys do.
         constexpr int group = std::max(P::size, tile_rows<T>);
-        for (std::int64_t q = 0; q < count; q += masked ? group : query_tile) {
-            const std::int64_t group_end = std::min<std::int64_t>(count, masked ? q + group : count);
-            const KeyRange range = masked ? ranges.group(q, group, k, length) : KeyRange{0, length};
+        for (std::int64_t q = 0; q < count; q += cut ? group : query_tile) {
+            const std::int64_t group_end = std::min<std::int64_t>(count, cut ? q + group : count);
+            const KeyRange range = cut ? ranges.group(q, group, k, length) : KeyRange{0, length};
             if (range.empty()) continue;
             const std::int64_t start = range.begin / tile_rows<T> * tile_rows<T>;
             multiply_packed<T>(range.end - start, q, group_end, key_width, keys.from(start), right_queries,
-                               scores + start * query_tile, query_tile, {scale, false});
+                               scores + start * query_tile, query_tile, {rule.scale, false});
             for (std::int64_t i = q; i < group_end; i += P::size) {
-                softmax.advance(scores, i, k, range, masked, T(call.options.soft_cap));
+                softmax.advance(scores, i, k, range, cut, explicit_mask == Allowed::some ? allowed : nullptr);
             }
             for (std::int64_t i = q; i < group_end; ++i) {
                 if (softmax.rescale[i] == T(1)) continue;
@@ -193,7 +211,7 @@ void attention_tiles(const AttentionForward<T>& call, std::int64_t batch, std::i
     const std::int64_t tiles = (shape.query_length + query_tile - 1) / query_tile;
     const auto ranges_of = [&](std::int64_t item) {
         const std::int64_t query = item % tiles * query_tile;
-        return TileRanges<query_tile>(shape, call.options, call.document_start, batch, query,
+        return TileRanges<query_tile>(shape, call.options, call.masks, batch, query,
                                       std::min<std::int64_t>(query_tile, shape.query_length - query));
     };
     KeyRange needed{0, 0};
@@ -220,8 +238,7 @@ void attention_few(const AttentionForward<T>& call, std::int64_t batch, std::int
     const std::int64_t key_value_head = head / shape.group();
     KeyRange ranges[few_rows], any{0, 0};
     for (std::int64_t i = 0; i < count; ++i) {
-        ranges[i] =
-            key_range(shape, call.options, call.document_start, batch, along_heads ? query : query + i);
+        ranges[i] = key_range(shape, call.options, call.masks, batch, along_heads ? query : query + i);
         any = any.hull(ranges[i]);
     }
     const std::int64_t keys = any.end - any.begin, width = shape.value_width;
@@ -232,15 +249,23 @@ void attention_few(const AttentionForward<T>& call, std::int64_t batch, std::int
     few_rows_dot_range<T>(count, keys, shape.key_width,
                           {call.queries.at(batch, query, head), query_stride, 1},
                           {call.keys.at(batch, any.begin, key_value_head), 1, call.keys.time_stride},
-                          {scores, keys, 1}, {attention_scale<T>(shape, call.options), false});
+                          {scores, keys, 1}, {ScoreRule<T>(shape, call.options, head).scale, false});
     T maxima[few_rows], totals[few_rows];
     for (std::int64_t i = 0; i < count; ++i) {
         T* row = scores + i * keys;
-        const T soft_cap = T(call.options.soft_cap);
-        for (std::int64_t k = 0; k < keys && soft_cap > T(0); k += P::size) {
+        const std::int64_t own_head = along_heads ? head + i : head,
+                           own_query = along_heads ? query : query + i;
+        const ScoreRule<T> rule(shape, call.options, own_head);
+        const P position(T(position_of(shape, own_query) - any.begin));
+        for (std::int64_t k = 0; k < keys && !rule.is_plain(); k += P::size) {
             const int lanes = static_cast<int>(std::min<std::int64_t>(P::size, keys - k));
-            const P score = P::load_partial(row + k, lanes);
-            (P(soft_cap) * tanh(score * P(T(1) / soft_cap))).store_partial(row + k, lanes);
+            const P key = lane_numbers<P>() + P(T(k));
+            rule.biased(rule.capped(P::load_partial(row + k, lanes)), position - key)
+                .store_partial(row + k, lanes);
+        }
+        if (call.masks.allowed != nullptr) {
+            const bool* allowed = call.masks.allowed_at(batch, own_head, own_query) + any.begin;
+            for (std::int64_t k = 0; k < keys; ++k) row[k] = allowed[k] ? row[k] : -infinity;
         }
         const KeyRange seen = ranges[i].within(any.begin, keys);
         std::fill(row, row + seen.begin, -infinity);

@@ -1,10 +1,6 @@
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
-
-#include <tenon/op/attention/options.hpp>
 
 namespace tenon::kernel {
 
@@ -27,75 +23,20 @@ struct AttentionOperand {
     }
 };
 
+/// What narrows the keys of a query besides the options: each is a null pointer where there is none, and a
+/// query attends to what all of them allow.
+struct AttentionMasks {
+    /// [batch, key_length]: the first key that a position may attend to. The options' causal bounds the last.
+    const int* document_start = nullptr;
+    /// [batch]: keys from here on are padding.
+    const int* key_length = nullptr;
+    /// [batch, heads, query_length, key_length], by strides that may be 0; neighbouring keys lie together.
+    const bool* allowed = nullptr;
+    std::int64_t batch_stride = 0, head_stride = 0, query_stride = 0;
+
+    const bool* allowed_at(std::int64_t batch, std::int64_t head, std::int64_t query) const {
+        return allowed + batch * batch_stride + head * head_stride + query * query_stride;
+    }
+};
+
 }  // namespace tenon::kernel
-
-namespace tenon::detail {
-
-/// The keys that a query attends to: [begin, end). All kinds of masks come down to such ranges.
-struct KeyRange {
-    std::int64_t begin, end;
-
-    bool empty() const { return begin >= end; }
-
-    /// The least range that holds both.
-    KeyRange hull(KeyRange other) const {
-        if (empty()) return other;
-        if (other.empty()) return *this;
-        return {std::min(begin, other.begin), std::max(end, other.end)};
-    }
-
-    /// What lies within [first, first + count), counted from `first`.
-    KeyRange within(std::int64_t first, std::int64_t count) const {
-        return {std::clamp<std::int64_t>(begin - first, 0, count),
-                std::clamp<std::int64_t>(end - first, 0, count)};
-    }
-};
-
-inline KeyRange key_range(const kernel::AttentionShape& shape, const AttentionOptions& options,
-                          const int* document_start, std::int64_t batch, std::int64_t query) {
-    const std::int64_t position = shape.key_length - shape.query_length + query;
-    if (position < 0) return {0, 0};
-    KeyRange range{0, shape.key_length};
-    if (options.causal || options.window > 0) range.end = position + 1;
-    if (options.window > 0) range.begin = std::max<std::int64_t>(0, position + 1 - options.window);
-    if (document_start != nullptr) {
-        range.begin =
-            std::max<std::int64_t>(range.begin, document_start[batch * shape.key_length + position]);
-    }
-    range.begin = std::min(range.begin, range.end);
-    return range;
-}
-
-template <class T>
-T attention_scale(const kernel::AttentionShape& shape, const AttentionOptions& options) {
-    return options.scale != 0 ? T(options.scale) : T(1) / std::sqrt(T(shape.key_width));
-}
-
-/// The key ranges of the queries of a tile: one by one, of any query, and what all have in common.
-template <int size>
-struct TileRanges {
-    KeyRange queries[size] = {};
-    KeyRange any{0, 0}, all{0, 0};
-
-    TileRanges(const kernel::AttentionShape& shape, const AttentionOptions& options,
-               const int* document_start, std::int64_t batch, std::int64_t first, std::int64_t count) {
-        for (std::int64_t i = 0; i < count; ++i) {
-            const KeyRange range = key_range(shape, options, document_start, batch, first + i);
-            queries[i] = range;
-            any = any.hull(range);
-            all = i == 0 ? range : KeyRange{std::max(all.begin, range.begin), std::min(all.end, range.end)};
-        }
-    }
-
-    /// Whether every query attends to all of the keys [begin, end).
-    bool cover(std::int64_t begin, std::int64_t end) const { return all.begin <= begin && end <= all.end; }
-
-    /// The keys, counted from `key`, that some query of [first, first + count) attends to.
-    KeyRange group(std::int64_t first, std::int64_t count, std::int64_t key, std::int64_t keys) const {
-        KeyRange range{0, 0};
-        for (std::int64_t i = first; i < first + count; ++i) range = range.hull(queries[i]);
-        return range.within(key, keys);
-    }
-};
-
-}  // namespace tenon::detail

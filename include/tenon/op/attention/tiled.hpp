@@ -14,17 +14,15 @@ namespace tenon::kernel {
 /// Attention in tiles: out = softmax(scale * queries keys^T) values for each head, without ever holding all
 /// scores (Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2", 2023).
 ///
-/// `document_start`, if not null, has for each [batch, key position] the first key that it may attend to. A
-/// query that may attend to none yields zeros. `log_sum_exp`, if not null, receives [batch, heads,
+/// A query that may attend to no key yields zeros. `log_sum_exp`, if not null, receives [batch, heads,
 /// query_length] numbers for the backward direction.
 template <class T>
 void attention_forward(const AttentionShape& shape, const AttentionOptions& options,
                        AttentionOperand<const T> queries, AttentionOperand<const T> keys,
-                       AttentionOperand<const T> values, const int* document_start, AttentionOperand<T> out,
+                       AttentionOperand<const T> values, const AttentionMasks& masks, AttentionOperand<T> out,
                        T* log_sum_exp) {
     if (shape.batch == 0 || shape.heads == 0 || shape.query_length == 0) return;
-    const detail::AttentionForward<T> call{shape,  options,        queries, keys,
-                                           values, document_start, out,     log_sum_exp};
+    const detail::AttentionForward<T> call{shape, options, queries, keys, values, masks, out, log_sum_exp};
     const std::int64_t group = shape.group();
     if (shape.query_length == 1) {
         // Generation: the heads of a group share one reading of the keys and values.
@@ -66,7 +64,7 @@ struct AttentionGradient {
 template <class T>
 void attention_backward(const AttentionShape& shape, const AttentionOptions& options,
                         AttentionOperand<const T> queries, AttentionOperand<const T> keys,
-                        AttentionOperand<const T> values, const int* document_start,
+                        AttentionOperand<const T> values, const AttentionMasks& masks,
                         AttentionOperand<const T> out, const T* log_sum_exp,
                         AttentionOperand<const T> grad_out, AttentionGradient<T> grad_queries,
                         AttentionGradient<T> grad_keys, AttentionGradient<T> grad_values) {
@@ -75,7 +73,7 @@ void attention_backward(const AttentionShape& shape, const AttentionOptions& opt
                                             queries,
                                             keys,
                                             values,
-                                            document_start,
+                                            masks,
                                             out,
                                             log_sum_exp,
                                             grad_out,

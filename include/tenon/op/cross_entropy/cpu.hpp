@@ -3,179 +3,180 @@
 #include <algorithm>
 #include <cmath>
 #include <concepts>
+#include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/workspace.hpp>
 #include <tenon/op/computed.hpp>
 #include <tenon/op/cross_entropy/cross_entropy.hpp>
+#include <tenon/op/cross_entropy/row_cpu.hpp>
 #include <tenon/op/matmul/product.hpp>
-#include <tenon/op/softmax/row_cpu.hpp>
 
 namespace tenon {
 
 template <>
 struct Kernel<CrossEntropy, Cpu> {
-    /// From logits as a tensor; log_sum_exp and loss are overwritten.
-    template <class T, class Id, class C>
-    static void forward(const ArrayView<T>& logits, const Id* targets, C* log_sum_exp, C* loss) {
-        const std::int64_t vocabulary = logits.extents[logits.extents.rank - 1];
-        const std::int64_t count = logits.extents.count(0, logits.extents.rank - 1);
-        require_targets(targets, count, vocabulary);
-        parallel_for(count, 1 + 16384 / vocabulary, [&](std::int64_t first, std::int64_t last) {
-            Workspace scratch;
-            C* buffer = std::same_as<T, C> ? nullptr : scratch.take<C>(static_cast<std::size_t>(vocabulary));
-            for (std::int64_t i = first; i < last; ++i) {
-                const C* row = kernel::computed<C>(logits.data + i * vocabulary, vocabulary, buffer);
-                const C greatest = kernel::row_maximum(row, vocabulary);
-                log_sum_exp[i] = greatest + std::log(sum_of_exponentials(row, vocabulary, greatest));
-            }
-        });
-        double total = 0;
-        for (std::int64_t i = 0; i < count; ++i)
-            total += static_cast<double>(log_sum_exp[i]) -
-                     load_as<double>(logits.data + i * vocabulary + targets[i]);
-        *loss = static_cast<C>(total / static_cast<double>(count));
+    /// Writes each target's number, or -1 for one to ignore; returns how many count.
+    template <class Id>
+    static std::int64_t check_targets(const Id* targets, std::int64_t size, std::int64_t vocabulary,
+                                      const std::optional<std::int64_t>& ignore, std::int32_t* numbers) {
+        std::int64_t counted = 0;
+        for (std::int64_t i = 0; i < size; ++i) {
+            numbers[i] = -1;
+            if (ignore && static_cast<std::int64_t>(targets[i]) == *ignore) continue;
+            if (static_cast<std::uint64_t>(targets[i]) >= static_cast<std::uint64_t>(vocabulary))
+                throw Error("cross_entropy: expected targets below " + std::to_string(vocabulary) + ", got " +
+                            std::to_string(targets[i]) + " at position " + std::to_string(i));
+            numbers[i] = static_cast<std::int32_t>(targets[i]);
+            ++counted;
+        }
+        return counted;
     }
 
-    template <class T, class Id, class C>
-    static void backward(const ArrayView<T>& logits, const Id* targets, const C* log_sum_exp, C upstream,
+    /// From logits as a tensor. Null log_sum_exp: not wanted.
+    template <class T, class C>
+    static void forward(const ArrayView<T>& logits, const detail::CheckedTargets& targets,
+                        const CrossEntropyOptions& options, C* losses, C* log_sum_exp) {
+        const std::int64_t vocabulary = logits.extents[logits.extents.rank - 1];
+        const kernel::PositionLoss<C> loss(options, vocabulary, targets.counted);
+        for_each_row<C>(logits, targets, [&](std::int64_t i, std::int64_t target, const C* row) {
+            kernel::RowStatistics<C> statistics;
+            if (target >= 0) statistics.include(row, vocabulary, target, loss.needs_total());
+            losses[i] = target >= 0 ? loss.value(statistics) : C(0);
+            if (log_sum_exp) log_sum_exp[i] = statistics.log_sum_exp();
+        });
+    }
+
+    template <class T, class C>
+    static void backward(const ArrayView<T>& logits, const detail::CheckedTargets& targets,
+                         const CrossEntropyOptions& options, const C* log_sum_exp, C upstream,
                          Contribution<C> gradient) {
         const std::int64_t vocabulary = logits.extents[logits.extents.rank - 1];
-        const std::int64_t count = logits.extents.count(0, logits.extents.rank - 1);
-        const C scale = upstream / static_cast<C>(count);
-        parallel_for(count, 1 + 16384 / vocabulary, [&](std::int64_t first, std::int64_t last) {
-            Workspace scratch;
-            C* buffer = std::same_as<T, C> ? nullptr : scratch.take<C>(static_cast<std::size_t>(vocabulary));
-            for (std::int64_t i = first; i < last; ++i) {
-                C* to = gradient.data + i * vocabulary;
-                const C* row = kernel::computed<C>(logits.data + i * vocabulary, vocabulary, buffer);
-                kernel::scaled_exponentials(row, vocabulary, log_sum_exp[i], scale, to, gradient.accumulate);
-                to[targets[i]] -= scale;
-            }
+        const kernel::PositionLoss<C> loss(options, vocabulary, targets.counted, upstream);
+        const kernel::LogitsMap<C, PlainLogits> plain{PlainLogits()};
+        for_each_row<C>(logits, targets, [&](std::int64_t i, std::int64_t target, const C* row) {
+            C* to = gradient.data + i * vocabulary;
+            if (target >= 0)
+                loss.gradient(row, vocabulary, target, log_sum_exp[i], plain, to, gradient.accumulate);
+            else if (!gradient.accumulate)
+                std::fill_n(to, vocabulary, C(0));
         });
     }
 
     /// From hidden states [..., width] and head [vocabulary, width]: blocks of positions by chunks of the
-    /// vocabulary, each chunk's logits in cache, the log sum exp carried from chunk to chunk.
-    template <class T, class Id, class C>
-    static void forward(const ArrayView<T>& hidden, const ArrayView<T>& head, const Id* targets,
-                        C* log_sum_exp, C* loss) {
-        const Sizes sizes(hidden.extents, head.extents);
-        require_targets(targets, sizes.count, sizes.vocabulary);
+    /// vocabulary, each row's statistics carried from chunk to chunk. Where gradients of the mean are wanted
+    /// (null: not) all chunks of a block are kept until its rows' statistics are whole, and each then gives
+    /// its part to both (Hsu et al. 2024, "Liger Kernel").
+    template <class T, class C, class Options>
+    static void forward(const ArrayView<T>& hidden, const ArrayView<T>& head, const Options& logits_options,
+                        const detail::CheckedTargets& targets, const CrossEntropyOptions& options, C* losses,
+                        C* to_hidden, C* to_head) {
+        const std::int64_t vocabulary = head.extents[0], width = head.extents[1];
+        const bool keeps_chunks = to_hidden || to_head;
+        const std::int64_t block =
+            std::min<std::int64_t>(targets.size, keeps_chunks ? CrossEntropy::gradient_block : 512);
+        const std::int64_t chunk = std::min<std::int64_t>(vocabulary, 2048);
+        const kernel::PositionLoss<C> loss(options, vocabulary, targets.counted);
+        const kernel::LogitsMap<C, Options> map(logits_options);
+
         Workspace workspace;
-        C* logits = workspace.take<C>(sizes.block * sizes.chunk);
-        C* greatest = workspace.take<C>(sizes.block);
-        C* sum = workspace.take<C>(sizes.block);
-        C* target = workspace.take<C>(sizes.block);
-        double total = 0;
-        for (std::int64_t begin = 0; begin < sizes.count; begin += sizes.block) {
-            const std::int64_t rows = std::min(sizes.block, sizes.count - begin);
+        C* block_logits =
+            workspace.take<C>(static_cast<std::size_t>(block * (keeps_chunks ? vocabulary : chunk)));
+        auto* statistics = workspace.take<kernel::RowStatistics<C>>(static_cast<std::size_t>(block));
+        for (std::int64_t begin = 0; begin < targets.size; begin += block) {
+            const std::int64_t rows = std::min(block, targets.size - begin);
             Workspace block_scratch;
-            const C* states =
-                kernel::computed<C>(hidden.data + begin * sizes.width, rows * sizes.width, block_scratch);
-            std::fill_n(greatest, rows, -std::numeric_limits<C>::infinity());
-            std::fill_n(sum, rows, C(0));
-            for (std::int64_t first = 0; first < sizes.vocabulary; first += sizes.chunk) {
-                const std::int64_t columns = std::min(sizes.chunk, sizes.vocabulary - first);
-                Workspace scratch;
-                const C* weights =
-                    kernel::computed<C>(head.data + first * sizes.width, columns * sizes.width, scratch);
-                chunk_of_logits(sizes, states, rows, weights, columns, logits);
-                parallel_for(rows, 1 + 16384 / columns, [&](std::int64_t from, std::int64_t to) {
+            const C* states = kernel::computed<C>(hidden.data + begin * width, rows * width, block_scratch);
+            const std::int32_t* numbers = targets.numbers() + begin;
+
+            const auto for_each_chunk = [&](auto&& body) {
+                for (std::int64_t first = 0; first < vocabulary; first += chunk) {
+                    const std::int64_t columns = std::min(chunk, vocabulary - first);
+                    Workspace scratch;
+                    const C* weights =
+                        kernel::computed<C>(head.data + first * width, columns * width, scratch);
+                    body(first, columns, weights, block_logits + (keeps_chunks ? first * rows : 0));
+                }
+            };
+            std::fill_n(statistics, rows, kernel::RowStatistics<C>());
+            for_each_chunk([&](std::int64_t first, std::int64_t columns, const C* weights, C* logits) {
+                kernel::matrix_product<C>(rows, columns, width, {states, width, 1}, {weights, 1, width},
+                                          {logits, columns, 1}, false, map.product_scale);
+                parallel_for(rows, grain_of(columns), [&](std::int64_t from, std::int64_t to) {
                     for (std::int64_t i = from; i < to; ++i) {
-                        const C* row = logits + i * columns;
-                        const C now = max(greatest[i], kernel::row_maximum(row, columns));
-                        sum[i] =
-                            sum[i] * std::exp(greatest[i] - now) + sum_of_exponentials(row, columns, now);
-                        greatest[i] = now;
-                        const std::int64_t index = static_cast<std::int64_t>(targets[begin + i]) - first;
-                        if (index >= 0 && index < columns) target[i] = row[index];
+                        if (numbers[i] < 0) continue;
+                        C* row = logits + i * columns;
+                        map.apply(row, columns);
+                        statistics[i].include(row, columns, numbers[i] - first, loss.needs_total());
                     }
                 });
-            }
-            for (std::int64_t i = 0; i < rows; ++i) {
-                log_sum_exp[begin + i] = greatest[i] + std::log(sum[i]);
-                total += static_cast<double>(log_sum_exp[begin + i]) - static_cast<double>(target[i]);
-            }
-        }
-        *loss = static_cast<C>(total / static_cast<double>(sizes.count));
-    }
+            });
+            for (std::int64_t i = 0; i < rows; ++i)
+                losses[begin + i] = numbers[i] >= 0 ? loss.value(statistics[i]) : C(0);
+            if (!keeps_chunks) continue;
 
-    /// Computes the chunks again; each gives its part to both gradients (null data: not wanted).
-    template <class T, class Id, class C>
-    static void backward(const ArrayView<T>& hidden, const ArrayView<T>& head, const Id* targets,
-                         const C* log_sum_exp, C upstream, Contribution<C> to_hidden,
-                         Contribution<C> to_head) {
-        const Sizes sizes(hidden.extents, head.extents);
-        const C scale = upstream / static_cast<C>(sizes.count);
-        Workspace workspace;
-        C* logits = workspace.take<C>(sizes.block * sizes.chunk);
-        for (std::int64_t begin = 0; begin < sizes.count; begin += sizes.block) {
-            const std::int64_t rows = std::min(sizes.block, sizes.count - begin);
-            Workspace block_scratch;
-            const C* states =
-                kernel::computed<C>(hidden.data + begin * sizes.width, rows * sizes.width, block_scratch);
-            for (std::int64_t first = 0; first < sizes.vocabulary; first += sizes.chunk) {
-                const std::int64_t columns = std::min(sizes.chunk, sizes.vocabulary - first);
-                Workspace scratch;
-                const C* weights =
-                    kernel::computed<C>(head.data + first * sizes.width, columns * sizes.width, scratch);
-                chunk_of_logits(sizes, states, rows, weights, columns, logits);
-                parallel_for(rows, 1 + 16384 / columns, [&](std::int64_t from, std::int64_t to) {
+            for_each_chunk([&](std::int64_t first, std::int64_t columns, const C* weights, C* logits) {
+                parallel_for(rows, grain_of(columns), [&](std::int64_t from, std::int64_t to) {
                     for (std::int64_t i = from; i < to; ++i) {
                         C* row = logits + i * columns;
-                        kernel::scaled_exponentials(row, columns, log_sum_exp[begin + i], scale, row, false);
-                        const std::int64_t index = static_cast<std::int64_t>(targets[begin + i]) - first;
-                        if (index >= 0 && index < columns) row[index] -= scale;
+                        if (numbers[i] >= 0)
+                            loss.gradient(row, columns, numbers[i] - first, statistics[i].log_sum_exp(), map,
+                                          row, false);
+                        else
+                            std::fill_n(row, columns, C(0));
                     }
                 });
-                if (to_hidden.data)
-                    kernel::matrix_product<C>(rows, sizes.width, columns, {logits, columns, 1},
-                                              {weights, sizes.width, 1},
-                                              {to_hidden.data + begin * sizes.width, sizes.width, 1},
-                                              to_hidden.accumulate || first > 0);
-                if (to_head.data)
-                    kernel::matrix_product<C>(columns, sizes.width, rows, {logits, 1, columns},
-                                              {states, sizes.width, 1},
-                                              {to_head.data + first * sizes.width, sizes.width, 1},
-                                              to_head.accumulate || begin > 0);
-            }
+                if (to_hidden)
+                    kernel::matrix_product<C>(rows, width, columns, {logits, columns, 1}, {weights, width, 1},
+                                              {to_hidden + begin * width, width, 1}, first > 0,
+                                              map.gradient_scale);
+                if (to_head)
+                    kernel::matrix_product<C>(columns, width, rows, {logits, 1, columns}, {states, width, 1},
+                                              {to_head + first * width, width, 1}, begin > 0,
+                                              map.gradient_scale);
+            });
         }
+    }
+
+    /// The mean over the positions that count; the losses of others are 0.
+    template <class C>
+    static void mean(const C* losses, const detail::CheckedTargets& targets, C* mean) {
+        double total = 0;
+        for (std::int64_t i = 0; i < targets.size; ++i) total += static_cast<double>(losses[i]);
+        *mean = static_cast<C>(targets.counted > 0 ? total / static_cast<double>(targets.counted) : 0);
+    }
+
+    /// Contributes `factor` times `from`, which may be where that goes.
+    template <class C>
+    static void add_scaled(const C* from, std::int64_t count, C factor, Contribution<C> to) {
+        using V = Packet<C>;
+        parallel_for(count, 16384, [&](std::int64_t first, std::int64_t last) {
+            for (std::int64_t at = first; at < last; at += V::size) {
+                const int lanes = static_cast<int>(std::min<std::int64_t>(V::size, last - at));
+                V value = V(factor) * V::load_partial(from + at, lanes);
+                if (to.accumulate) value += V::load_partial(to.data + at, lanes);
+                value.store_partial(to.data + at, lanes);
+            }
+        });
     }
 
 private:
-    struct Sizes {
-        std::int64_t count, width, vocabulary, block, chunk;
+    static std::int64_t grain_of(std::int64_t columns) { return 1 + 16384 / columns; }
 
-        Sizes(const Extents& hidden, const Extents& head)
-            : count(hidden.count(0, hidden.rank - 1)),
-              width(head[1]),
-              vocabulary(head[0]),
-              block(std::min<std::int64_t>(count, 512)),
-              chunk(std::min<std::int64_t>(vocabulary, 2048)) {}
-    };
-
-    template <class C>
-    static C sum_of_exponentials(const C* row, std::int64_t count, C shift) {
-        return kernel::row_exponentials<false>(row, count, shift, static_cast<C*>(nullptr));
-    }
-
-    template <class C>
-    static void chunk_of_logits(const Sizes& sizes, const C* states, std::int64_t rows, const C* weights,
-                                std::int64_t columns, C* logits) {
-        kernel::matrix_product<C>(rows, columns, sizes.width, {states, sizes.width, 1},
-                                  {weights, 1, sizes.width}, {logits, columns, 1}, false);
-    }
-
-    template <class Id>
-    static void require_targets(const Id* targets, std::int64_t count, std::int64_t vocabulary) {
-        if (count == 0) throw ShapeError("cross_entropy: expected at least one target, got none");
-        for (std::int64_t i = 0; i < count; ++i)
-            if (static_cast<std::uint64_t>(targets[i]) >= static_cast<std::uint64_t>(vocabulary))
-                throw Error("cross_entropy: expected targets below " + std::to_string(vocabulary) + ", got " +
-                            std::to_string(targets[i]) + " at position " + std::to_string(i));
+    /// Calls body(i, target, row) for each row of logits, on several threads.
+    template <class C, class T, class Body>
+    static void for_each_row(const ArrayView<T>& logits, const detail::CheckedTargets& targets, Body&& body) {
+        const std::int64_t vocabulary = logits.extents[logits.extents.rank - 1];
+        parallel_for(targets.size, grain_of(vocabulary), [&](std::int64_t first, std::int64_t last) {
+            Workspace scratch;
+            C* buffer = std::same_as<T, C> ? nullptr : scratch.take<C>(static_cast<std::size_t>(vocabulary));
+            for (std::int64_t i = first; i < last; ++i)
+                body(i, targets.numbers()[i],
+                     kernel::computed<C>(logits.data + i * vocabulary, vocabulary, buffer));
+        });
     }
 };
 

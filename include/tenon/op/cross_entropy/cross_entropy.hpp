@@ -1,120 +1,194 @@
 #pragma once
 
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
 #include <tenon/op/cross_entropy/logits.hpp>
-#include <tenon/op/distinct_contributions.hpp>
+#include <tenon/op/cross_entropy/prepared_gradient.hpp>
+#include <tenon/op/cross_entropy/targets.hpp>
 #include <tenon/op/operation.hpp>
 
 namespace tenon {
-
-/// Cross-entropy: the mean over all positions of log sum exp(logits) - logits[target], in nats.
-struct CrossEntropy {};
-
-namespace mismatch {
-/// cross_entropy(logits, targets): targets must have the shape of logits without its last axis.
-template <class Logits, class Targets>
-struct cross_entropy_targets_differ;
-}  // namespace mismatch
-
-constexpr bool cross_entropy_fits(const Extents& logits, const Extents& targets) {
-    if (logits.rank != targets.rank + 1) return false;
-    for (int axis = 0; axis < targets.rank; ++axis)
-        if (extents_conflict(logits[axis], targets[axis])) return false;
-    return true;
-}
-
 namespace detail {
 
+/// The shape type of logits: lazy ones, or an operation's argument.
+template <class X>
+struct ShapeOfLogits;
+template <class X>
+    requires is_logits<std::remove_cvref_t<X>>
+struct ShapeOfLogits<X> : std::type_identity<typename std::remove_cvref_t<X>::shape_type> {
+};
+template <Argument X>
+struct ShapeOfLogits<X> : std::type_identity<ShapeOfArgument<X>> {};
+
+template <class X, class Targets>
+concept LogitsOf = TokenTensor<Targets> &&
+    cross_entropy_fits(ShapeOfLogits<X>::type::codes, Targets::shape_type::codes);
+template <class X, class Targets>
+concept LogitsOfOthers =
+    TokenTensor<Targets> && !cross_entropy_fits(ShapeOfLogits<X>::type::codes, Targets::shape_type::codes);
+
 /// Logits given as a tensor. Kept for the gradient: the logits and, for each position, their log sum exp.
-template <class Device, class T, class Id>
+template <class Device, class T>
 struct CrossEntropyNode : Node {
     Saved<T> logits;
-    Storage targets_storage;
-    const Id* targets;
+    CheckedTargets targets;
+    CrossEntropyOptions options;
     Storage log_sum_exp;
 
     void backward() {
         using C = ComputeOf<T>;
         if (!logits.slot) return;
         Kernel<CrossEntropy, Device>::backward(
-            logits.view, targets, static_cast<const C*>(log_sum_exp.data()),
+            logits.view, targets, options, static_cast<const C*>(log_sum_exp.data()),
             *static_cast<const C*>(output.storage.data()), contribute<C, Device>(*logits.slot));
     }
 };
 
-/// Logits given as hidden states and head. Kept for the gradient: both, and each position's log sum exp.
-template <class Device, class T, class Id>
+/// Logits given as hidden states and head. Their product is made once: both gradients come with the loss.
+template <class Device, class C>
 struct LogitsCrossEntropyNode : Node {
-    Saved<T> hidden, head;
-    Storage targets_storage;
-    const Id* targets;
-    Storage log_sum_exp;
+    PreparedGradient<C, Device> hidden, head;
 
     void backward() {
-        using C = ComputeOf<T>;
-        DistinctContributions<C, Device, 2> contributions;
-        const Contribution<C> to_hidden = contributions.to(hidden.slot),
-                              to_head = contributions.to(head.slot);
-        Kernel<CrossEntropy, Device>::backward(
-            hidden.view, head.view, targets, static_cast<const C*>(log_sum_exp.data()),
-            *static_cast<const C*>(output.storage.data()), to_hidden, to_head);
-        contributions.finish();
+        const C upstream = *static_cast<const C*>(output.storage.data());
+        hidden.hand_over(upstream, Kernel<CrossEntropy, Device>::template add_scaled<C>);
+        head.hand_over(upstream, Kernel<CrossEntropy, Device>::template add_scaled<C>);
     }
 };
 
+/// The loss at each position, and the gradients of their mean where they are asked for.
+template <class H, class W, class Options, class Targets>
+auto losses_of_positions(const Logits<H, W, Options>& logits, const Targets& targets,
+                         const CheckedTargets& checked, const CrossEntropyOptions& options,
+                         ComputeOf<typename H::value_type>* to_hidden = nullptr,
+                         ComputeOf<typename H::value_type>* to_head = nullptr) {
+    using D = typename H::device_type;
+    using Losses = Tensor<ComputeOf<typename H::value_type>, typename Targets::shape_type, D>;
+    auto losses = Losses::with_extents(targets.extents());
+    Kernel<CrossEntropy, D>::forward(logits.hidden.view(), logits.head.view(), logits.options, checked,
+                                     options, losses.data(), to_hidden, to_head);
+    return losses;
+}
+
+/// The loss at each position and, unless null, the log sum exp of its logits.
+template <TensorLike X, class Targets>
+auto losses_of_positions(const X& logits, const Targets& targets, const CheckedTargets& checked,
+                         const CrossEntropyOptions& options,
+                         ComputeOf<typename X::value_type>* log_sum_exp = nullptr) {
+    using D = typename X::device_type;
+    using Losses = Tensor<ComputeOf<typename X::value_type>, typename Targets::shape_type, D>;
+    auto losses = Losses::with_extents(targets.extents());
+    Kernel<CrossEntropy, D>::forward(logits.view(), checked, options, losses.data(), log_sum_exp);
+    return losses;
+}
+
+/// The mean over the positions that count.
+template <class C, class S, class D>
+Tensor<C, Shape<>, D> mean_loss(const Tensor<C, S, D>& losses, const CheckedTargets& checked) {
+    auto loss = Tensor<C, Shape<>, D>::uninitialized();
+    Kernel<CrossEntropy, D>::mean(losses.data(), checked, loss.data());
+    return loss;
+}
+
 }  // namespace detail
 
-/// The mean cross-entropy of `targets` [...] under `logits` [..., vocabulary]: a tensor of `Shape<>`. Throws
-/// ShapeError where run-time extents differ, Error where a target is not below the vocabulary's size.
-/// `targets` must outlive the backward pass.
-template <Argument A, TokenTensor Targets>
-    requires(cross_entropy_fits(ShapeOfArgument<A>::codes, Targets::shape_type::codes))
-auto cross_entropy(A&& argument, const Targets& targets) {
-    const auto logits = contiguous(evaluate(std::forward<A>(argument)));
-    using X = std::remove_const_t<decltype(logits)>;
-    using T = typename X::value_type;
-    using D = typename X::device_type;
-    using C = ComputeOf<T>;
-    if (!cross_entropy_fits(logits.extents(), targets.extents()))
-        throw_mismatch<mismatch::cross_entropy_targets_differ>(logits.extents(), targets.extents());
-    auto loss = Tensor<C, Shape<>, D>::uninitialized();
-    Storage log_sum_exp(Memory<D>::allocate(static_cast<std::size_t>(targets.size()) * sizeof(C)));
-    Kernel<CrossEntropy, D>::forward(logits.view(), targets.data(), static_cast<C*>(log_sum_exp.data()),
-                                     loss.data());
-    if constexpr (X::is_tracked)
-        return track<detail::CrossEntropyNode<D, T, typename Targets::value_type>>(
-            loss, save(logits), targets.storage(), targets.data(), log_sum_exp);
-    else
-        return loss;
+/// The mean cross-entropy of `targets` [...] under `logits` [..., vocabulary]: a tensor of `Shape<>`, 0 where
+/// no position counts. Throws ShapeError where run-time extents differ, Error where a target that counts is
+/// not below the vocabulary's size and for an option out of range.
+template <class X, class Targets>
+    requires(detail::LogitsOf<X, Targets> && !detail::is_logits<std::remove_cvref_t<X>>)
+auto cross_entropy(X&& argument, const Targets& targets, const CrossEntropyOptions& options = {}) {
+    const auto logits = contiguous(evaluate(std::forward<X>(argument)));
+    using T = typename decltype(logits)::value_type;
+    using D = typename decltype(logits)::device_type;
+    const detail::CheckedTargets checked = detail::check_targets(logits.extents(), targets, options);
+    if constexpr (decltype(logits)::is_tracked) {
+        using C = ComputeOf<T>;
+        const Storage log_sum_exp(Memory<D>::allocate(static_cast<std::size_t>(checked.size) * sizeof(C)));
+        const auto losses = detail::losses_of_positions(logits, targets, checked, options,
+                                                        static_cast<C*>(log_sum_exp.data()));
+        return track<detail::CrossEntropyNode<D, T>>(detail::mean_loss(losses, checked), save(logits),
+                                                     checked, options, log_sum_exp);
+    } else {
+        return detail::mean_loss(detail::losses_of_positions(logits, targets, checked, options), checked);
+    }
 }
-template <Argument A, TokenTensor Targets>
-    requires(!cross_entropy_fits(ShapeOfArgument<A>::codes, Targets::shape_type::codes))
-mismatch::cross_entropy_targets_differ < ShapeOfArgument<A>,
-typename Targets::shape_type > cross_entropy(A&&, const Targets&);
-template <class A, TokenTensor Targets>
-    requires NamedExpression<A> NamedExpressionError<CrossEntropy, A> cross_entropy(A&&, const Targets&);
 
-/// The same for lazy logits, which are computed in chunks of the vocabulary and never stored whole.
-template <class H, class W, TokenTensor Targets>
-    requires(cross_entropy_fits(Logits<H, W>::shape_type::codes, Targets::shape_type::codes))
-auto cross_entropy(const Logits<H, W>& logits, const Targets& targets) {
-    using T = typename H::value_type;
-    using D = typename H::device_type;
-    using C = ComputeOf<T>;
-    if (!cross_entropy_fits(logits.extents(), targets.extents()))
-        throw_mismatch<mismatch::cross_entropy_targets_differ>(logits.extents(), targets.extents());
-    auto loss = Tensor<C, Shape<>, D>::uninitialized();
-    Storage log_sum_exp(Memory<D>::allocate(static_cast<std::size_t>(targets.size()) * sizeof(C)));
-    Kernel<CrossEntropy, D>::forward(logits.hidden.view(), logits.head.view(), targets.data(),
-                                     static_cast<C*>(log_sum_exp.data()), loss.data());
-    if constexpr (any_tracked<H, W>)
-        return track<detail::LogitsCrossEntropyNode<D, T, typename Targets::value_type>>(
-            loss, save(logits.hidden), save(logits.head), targets.storage(), targets.data(), log_sum_exp);
-    else
-        return loss;
+/// The same for lazy logits, which are computed in blocks of positions and never stored whole. Where they are
+/// tracked their gradients are made with them: to evaluate alone, let `Tape::Pause` save two thirds of the
+/// time.
+template <class H, class W, class Options, class Targets>
+    requires detail::LogitsOf<Logits<H, W, Options>, Targets>
+auto cross_entropy(const Logits<H, W, Options>& logits, const Targets& targets,
+                   const CrossEntropyOptions& options = {}) {
+    const detail::CheckedTargets checked = detail::check_targets(logits.extents(), targets, options);
+    if constexpr (any_tracked<H, W>) {
+        using C = ComputeOf<typename H::value_type>;
+        using D = typename H::device_type;
+        const auto prepared = [](const SlotReference& slot) {
+            return detail::PreparedGradient<C, D>(Tape::current().is_recording() ? slot : SlotReference());
+        };
+        auto hidden = prepared(gradient_slot(logits.hidden)), head = prepared(gradient_slot(logits.head));
+        const auto losses =
+            detail::losses_of_positions(logits, targets, checked, options, hidden.data(), head.data());
+        return track<detail::LogitsCrossEntropyNode<D, C>>(detail::mean_loss(losses, checked),
+                                                           std::move(hidden), std::move(head));
+    } else {
+        return detail::mean_loss(detail::losses_of_positions(logits, targets, checked, options), checked);
+    }
 }
-template <class H, class W, TokenTensor Targets>
-    requires(!cross_entropy_fits(Logits<H, W>::shape_type::codes, Targets::shape_type::codes))
-mismatch::cross_entropy_targets_differ < typename Logits<H, W>::shape_type,
-typename Targets::shape_type > cross_entropy(const Logits<H, W>&, const Targets&);
+
+template <class X, class Targets>
+    requires detail::LogitsOfOthers<X, Targets>
+auto cross_entropy(X&&, const Targets&, const CrossEntropyOptions& = {})
+    -> mismatch::cross_entropy_targets_differ<typename detail::ShapeOfLogits<X>::type,
+                                              typename Targets::shape_type>;
+template <class X, TokenTensor Targets>
+    requires NamedExpression<X>
+auto cross_entropy(X&&, const Targets&, const CrossEntropyOptions& = {})
+    -> NamedExpressionError<CrossEntropy, X>;
+
+/// The loss at each position, in the shape of the targets, 0 where one does not count: what `cross_entropy`
+/// is the mean of. Without a gradient, for evaluation: perplexity, bits per byte, scores of answers. Throws
+/// like `cross_entropy`.
+template <class X, class Targets>
+    requires detail::LogitsOf<X, Targets>
+auto token_losses(X&& argument, const Targets& targets, const CrossEntropyOptions& options = {}) {
+    if constexpr (detail::is_logits<std::remove_cvref_t<X>>) {
+        return detail::losses_of_positions(
+            argument, targets, detail::check_targets(argument.extents(), targets, options), options);
+    } else {
+        const Tape::Pause pause(Tape::current());
+        const auto logits = contiguous(evaluate(std::forward<X>(argument)));
+        return detail::losses_of_positions(
+            logits, targets, detail::check_targets(logits.extents(), targets, options), options);
+    }
+}
+template <class X, class Targets>
+    requires detail::LogitsOfOthers<X, Targets>
+auto token_losses(X&&, const Targets&, const CrossEntropyOptions& = {})
+    -> mismatch::cross_entropy_targets_differ<typename detail::ShapeOfLogits<X>::type,
+                                              typename Targets::shape_type>;
+template <class X, TokenTensor Targets>
+    requires NamedExpression<X>
+auto token_losses(X&&, const Targets&, const CrossEntropyOptions& = {})
+    -> NamedExpressionError<CrossEntropy, X>;
+
+/// log p(target) at each position, in the shape of the targets: the negative of `token_losses`.
+template <class X, class Targets>
+    requires detail::LogitsOf<X, Targets>
+auto log_probabilities(X&& argument, const Targets& targets) {
+    return evaluate(-token_losses(std::forward<X>(argument), targets));
+}
+template <class X, class Targets>
+    requires detail::LogitsOfOthers<X, Targets>
+auto log_probabilities(X&&, const Targets&)
+    -> mismatch::cross_entropy_targets_differ<typename detail::ShapeOfLogits<X>::type,
+                                              typename Targets::shape_type>;
+template <class X, TokenTensor Targets>
+    requires NamedExpression<X>
+auto log_probabilities(X&&, const Targets&) -> NamedExpressionError<CrossEntropy, X>;
 
 }  // namespace tenon

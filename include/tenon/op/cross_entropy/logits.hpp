@@ -1,34 +1,56 @@
 #pragma once
 
+#include <cmath>
+#include <concepts>
+#include <string>
+
+#include <tenon/expression/functions.hpp>
 #include <tenon/op/embedding/embedding.hpp>
 #include <tenon/op/matmul/matmul.hpp>
 #include <tenon/op/view/view.hpp>
 
 namespace tenon {
 
+/// Says by its type that logits are the product of hidden states and head as it is.
+struct PlainLogits {};
+
+/// What else logits are: soft_cap(scale * product, soft_cap), each part where it is asked for.
+struct LogitsOptions {
+    double scale = 1;     ///< of the product: muP's output multiplier (Yang et al. 2022, "Tensor Programs V")
+    double soft_cap = 0;  ///< logits stay within ± this (Gemma Team 2024, "Gemma 2"); 0: no cap
+};
+
 /// What a language model returns: the last hidden states [..., width] and the head [vocabulary, width] whose
 /// product the logits are. Losses and sampling compute them in chunks; `tensor()` computes them all.
-template <TensorLike H, TensorLike W>
+template <TensorLike H, TensorLike W, class Options = PlainLogits>
 class Logits {
 public:
     using shape_type = ShapeOf<
         MatmulRule<typename H::shape_type, typename W::shape_type, MatmulOptions{.transpose_right = true}>>;
     using value_type = typename H::value_type;
     static constexpr bool is_tracked = any_tracked<H, W>;
+    static constexpr bool is_plain = std::same_as<Options, PlainLogits>;
 
     static constexpr bool fits =
         matmul_rule(H::shape_type::codes, W::shape_type::codes, {.transpose_right = true}).ok();
 
-    /// Both are packed. Throws ShapeError where their widths differ.
-    Logits(const H& states, const W& weight) requires(fits) : hidden(states), head(weight) {
+    /// Both are packed. Throws ShapeError where their widths differ, Error where an option is not finite or
+    /// the cap is negative.
+    Logits(const H& states, const W& weight, const Options& options = {}) requires(fits)
+        : hidden(states), head(weight), options(options) {
         static_assert(H::is_packed && W::is_packed, "logits take packed tensors");
         const Deduction deduction = matmul_rule(hidden.extents(), head.extents(), {.transpose_right = true});
         if (!deduction.ok())
             throw_mismatch<mismatch::matmul_inner_extents_differ>(hidden.extents(), head.extents());
         extents_ = detail::ExtentsOf<shape_type>(deduction.extents);
+        if constexpr (!is_plain) {
+            if (!std::isfinite(options.scale) || !std::isfinite(options.soft_cap) || options.soft_cap < 0)
+                throw Error("logits: expected a finite scale and a finite cap of at least 0, got " +
+                            std::to_string(options.scale) + " and " + std::to_string(options.soft_cap));
+        }
     }
 
-    Logits(const H&, const W&,
+    Logits(const H&, const W&, const Options& = {},
            mismatch::matmul_inner_extents_differ<typename H::shape_type, typename W::shape_type> =
                {}) requires(!fits);
 
@@ -40,14 +62,23 @@ public:
         const int time = hidden.extents()[H::rank - 2];
         if (time == 0) throw ShapeError("logits: expected at least one position, got none");
         auto state = contiguous(slice<H::rank - 2>(hidden, time - 1, time));
-        return Logits<decltype(state), W>(state, head);
+        return Logits<decltype(state), W, Options>(state, head, options);
     }
 
     /// All logits, as a tensor [..., vocabulary].
-    auto tensor() const { return matmul<MatmulOptions{.transpose_right = true}>(hidden, head); }
+    auto tensor() const {
+        auto product = matmul<MatmulOptions{.transpose_right = true}>(hidden, head);
+        if constexpr (is_plain)
+            return product;
+        else if (options.soft_cap == 0)
+            return evaluate(product * options.scale);
+        else
+            return evaluate(soft_cap(product * options.scale, options.soft_cap));
+    }
 
     H hidden;
     W head;
+    [[no_unique_address]] Options options;
 
 private:
     detail::ExtentsOf<shape_type> extents_;
@@ -55,5 +86,15 @@ private:
 
 template <TensorLike H, TensorLike W>
 Logits(const H&, const W&) -> Logits<H, W>;
+template <TensorLike H, TensorLike W>
+Logits(const H&, const W&, const LogitsOptions&) -> Logits<H, W, LogitsOptions>;
 
+namespace detail {
+
+template <class X>
+inline constexpr bool is_logits = false;
+template <class H, class W, class Options>
+inline constexpr bool is_logits<Logits<H, W, Options>> = true;
+
+}  // namespace detail
 }  // namespace tenon

@@ -6,7 +6,8 @@
 namespace tenon {
 
 /// Root mean square normalization over the last axis: x / sqrt(mean x² + epsilon) · gain (Zhang, Sennrich
-/// 2019). One fused pass each way, rows in cache.
+/// 2019). One fused pass each way, rows in cache; an expression for the gain is part of it, and so is not
+/// rounded by itself.
 struct RmsNorm {};
 
 namespace mismatch {
@@ -23,7 +24,7 @@ template <Argument A, Argument G>
     requires(rms_norm_fits(ShapeOfArgument<A>::codes, ShapeOfArgument<G>::codes))
 auto rms_norm(A&& argument, G&& gain_argument, double epsilon = 1e-5) {
     const auto x = evaluate(std::forward<A>(argument));
-    const auto gain = evaluate(std::forward<G>(gain_argument));
+    const auto gain = detail::operand(std::forward<G>(gain_argument));
     if (!rms_norm_fits(x.extents(), gain.extents()))
         throw_mismatch<mismatch::rms_norm_gain_differs>(x.extents(), gain.extents());
     return evaluate(x * rsqrt(mean<keep_axis<-1>>(square(x)) + epsilon) * gain);

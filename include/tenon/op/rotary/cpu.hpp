@@ -10,8 +10,9 @@ template <>
 struct Kernel<Rotary, Cpu> {
     /// y (+)= x turned by its positions' angles, or back. y is packed.
     template <class T, class C>
-    static void run(const ArrayView<T>& x, const RotaryTable<C, Cpu>& table, int first_position,
+    static void run(const ArrayView<T>& x, const RotaryTable<C, Cpu>& table, const RotaryPositions& positions,
                     RotaryPairs pairs, bool back, T* y, bool accumulate) {
+        if (positions.each && !back) require_in_table(x.extents, positions, table.positions());
         const int time = x.extents[1], heads = x.extents[2], width = x.extents[3], half = width / 2;
         const std::int64_t apart = pairs == RotaryPairs::interleaved ? 1 : half;  // of a pair's two elements
         const std::int64_t next = pairs == RotaryPairs::interleaved ? 2 : 1;      // from pair to pair
@@ -20,8 +21,8 @@ struct Kernel<Rotary, Cpu> {
                      [&](std::int64_t first, std::int64_t last) {
                          for (std::int64_t at = first; at < last; ++at) {
                              const std::int64_t b = at / time, t = at % time;
-                             const C* cosine = table.cosine.data() + (first_position + t) * half;
-                             const C* sine = table.sine.data() + (first_position + t) * half;
+                             const C* cosine = table.cosine.data() + positions.at(b, t) * half;
+                             const C* sine = table.sine.data() + positions.at(b, t) * half;
                              for (int head = 0; head < heads; ++head) {
                                  const T* from =
                                      x.data + b * x.strides[0] + t * x.strides[1] + head * x.strides[2];
@@ -42,6 +43,15 @@ struct Kernel<Rotary, Cpu> {
                              }
                          }
                      });
+    }
+
+private:
+    static void require_in_table(const Extents& x, const RotaryPositions& positions, int count) {
+        for (int b = 0; b < (positions.batch_stride > 0 ? x[0] : 1); ++b)
+            for (int t = 0; t < x[1]; ++t)
+                if (const std::int64_t position = positions.at(b, t); position < 0 || position >= count)
+                    throw Error("rotary: expected positions below " + std::to_string(count) + ", got " +
+                                std::to_string(position));
     }
 };
 

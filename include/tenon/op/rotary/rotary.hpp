@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
+#include <string>
 
 #include <tenon/op/operation.hpp>
 
@@ -23,6 +25,9 @@ struct rotary_needs_an_even_width;
 /// rotary(x, table): the table is for another width.
 template <class X, class Table>
 struct rotary_widths_differ;
+/// rotary(x, table, pairs, positions): positions are no [time] or [batch, time] of x.
+template <class X, class Positions>
+struct rotary_positions_differ;
 }  // namespace mismatch
 
 /// Cosines and sines of the angles position · base^(-2 i / width), [positions, width / 2] each.
@@ -51,6 +56,24 @@ public:
     Tensor<C, Shape<dyn, dyn>, Device> cosine, sine;
 };
 
+/// Where the vectors of [batch, time] stand: one after the other from `first` on, or as `each` says, whose
+/// rows lie `batch_stride` apart.
+struct RotaryPositions {
+    int first = 0;
+    const int* each = nullptr;
+    int batch_stride = 0;
+
+    TENON_HOST_DEVICE std::int64_t at(std::int64_t batch, std::int64_t time) const {
+        return each ? each[batch * batch_stride + time] : first + time;
+    }
+};
+
+constexpr bool rotary_positions_fit(const Extents& x, const Extents& positions) {
+    return (positions.rank == 1 && !extents_conflict(x[1], positions[0])) ||
+           (positions.rank == 2 && !extents_conflict(x[0], positions[0]) &&
+            !extents_conflict(x[1], positions[1]));
+}
+
 constexpr bool rotary_fits(const Extents& x) { return x.rank == 4 && !(is_exact(x[3]) && x[3] % 2 != 0); }
 
 namespace detail {
@@ -60,7 +83,8 @@ struct RotaryNode : Node {
     SlotReference slot;
     Extents extents;
     RotaryTable<ComputeOf<T>, Device> table;
-    int first_position;
+    RotaryPositions positions;
+    Storage positions_storage;
     RotaryPairs pairs;
 
     void backward() {
@@ -69,10 +93,27 @@ struct RotaryNode : Node {
         const Contribution<C> gradient = contribute<C, Device>(*slot);
         // A rotation's derivative is the rotation back.
         Kernel<Rotary, Device>::run(
-            {static_cast<C*>(output.storage.data()), extents, row_major_strides(extents)}, table,
-            first_position, pairs, true, gradient.data, gradient.accumulate);
+            {static_cast<C*>(output.storage.data()), extents, row_major_strides(extents)}, table, positions,
+            pairs, true, gradient.data, gradient.accumulate);
     }
 };
+
+template <TensorLike X, class C, class Device>
+auto rotary(const X& x, const RotaryTable<C, Device>& table, RotaryPairs pairs,
+            const RotaryPositions& positions, const Storage& positions_storage) {
+    using T = typename X::value_type;
+    if (!rotary_fits(x.extents()))
+        throw_mismatch<mismatch::rotary_needs_an_even_width>(x.extents(), table.cosine.extents());
+    if (x.extents()[3] != table.width)
+        throw_mismatch<mismatch::rotary_widths_differ>(x.extents(), table.cosine.extents());
+    auto y = Tensor<T, typename X::shape_type, Device>::with_extents(x.extents());
+    Kernel<Rotary, Device>::run(x.view(), table, positions, pairs, false, y.data(), false);
+    if constexpr (X::is_tracked)
+        return track<RotaryNode<Device, T>>(y, gradient_slot(x), x.extents(), table, positions,
+                                            positions_storage, pairs);
+    else
+        return y;
+}
 
 }  // namespace detail
 
@@ -82,24 +123,33 @@ template <Argument A, class C, class Device>
     requires(rotary_fits(ShapeOfArgument<A>::codes))
 auto rotary(A&& argument, const RotaryTable<C, Device>& table, RotaryPairs pairs, int first_position = 0) {
     const auto x = evaluate(std::forward<A>(argument));
-    using X = std::remove_const_t<decltype(x)>;
-    using T = typename X::value_type;
-    if (!rotary_fits(x.extents()))
-        throw_mismatch<mismatch::rotary_needs_an_even_width>(x.extents(), table.cosine.extents());
-    if (x.extents()[3] != table.width)
-        throw_mismatch<mismatch::rotary_widths_differ>(x.extents(), table.cosine.extents());
-    if (first_position < 0 || first_position + x.extents()[1] > table.positions())
+    const int time = x.extents()[1];
+    if (first_position < 0 || first_position + time > table.positions())
         throw ShapeError("rotary: expected positions below " + std::to_string(table.positions()) + ", got " +
-                         std::to_string(first_position) + " to " +
-                         std::to_string(first_position + x.extents()[1] - 1));
-    auto y = Tensor<T, typename X::shape_type, Device>::with_extents(x.extents());
-    Kernel<Rotary, Device>::run(x.view(), table, first_position, pairs, false, y.data(), false);
-    if constexpr (X::is_tracked)
-        return track<detail::RotaryNode<Device, T>>(y, gradient_slot(x), x.extents(), table, first_position,
-                                                    pairs);
-    else
-        return y;
+                         std::to_string(first_position) + " to " + std::to_string(first_position + time - 1));
+    return detail::rotary(x, table, pairs, RotaryPositions{.first = first_position}, {});
 }
+
+/// The same for positions of any order, [time] or [batch, time]: of packed documents, or of a padded batch.
+/// Throws ShapeError where their shape differs, Error where one is not in the table.
+template <Argument A, class C, class Device, class S>
+    requires(rotary_fits(ShapeOfArgument<A>::codes) &&
+             rotary_positions_fit(ShapeOfArgument<A>::codes, S::codes))
+auto rotary(A&& argument, const RotaryTable<C, Device>& table, RotaryPairs pairs,
+            const Tensor<int, S, Device>& positions) {
+    const auto x = evaluate(std::forward<A>(argument));
+    if (!rotary_positions_fit(x.extents(), positions.extents()))
+        throw_mismatch<mismatch::rotary_positions_differ>(x.extents(), positions.extents());
+    const int batch_stride = S::rank == 1 ? 0 : x.extents()[1];
+    return detail::rotary(x, table, pairs,
+                          RotaryPositions{.each = positions.data(), .batch_stride = batch_stride},
+                          positions.storage());
+}
+template <Argument A, class C, class Device, class S>
+    requires(rotary_fits(ShapeOfArgument<A>::codes) &&
+             !rotary_positions_fit(ShapeOfArgument<A>::codes, S::codes))
+mismatch::rotary_positions_differ<ShapeOfArgument<A>, S> rotary(A&&, const RotaryTable<C, Device>&,
+                                                                RotaryPairs, const Tensor<int, S, Device>&);
 template <Argument A, class C, class Device>
     requires(!rotary_fits(ShapeOfArgument<A>::codes))
 mismatch::rotary_needs_an_even_width<ShapeOfArgument<A>, RotaryTable<C, Device>> rotary(
@@ -107,5 +157,9 @@ mismatch::rotary_needs_an_even_width<ShapeOfArgument<A>, RotaryTable<C, Device>>
 template <class A, class C, class Device>
     requires NamedExpression<A> NamedExpressionError<Rotary, A> rotary(A&&, const RotaryTable<C, Device>&,
                                                                        RotaryPairs, int = 0);
+template <class A, class C, class Device, class S>
+    requires NamedExpression<A> NamedExpressionError<Rotary, A> rotary(A&&, const RotaryTable<C, Device>&,
+                                                                       RotaryPairs,
+                                                                       const Tensor<int, S, Device>&);
 
 }  // namespace tenon

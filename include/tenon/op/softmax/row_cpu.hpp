@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <limits>
 
@@ -44,18 +43,6 @@ C row_exponentials(const C* row, std::int64_t count, C shift, C* out) {
         for (int lane = 0; lane < rest; ++lane) total += lanes[lane];
     }
     return total;
-}
-
-/// out[i] = scale exp(row[i] - shift), or that added to out.
-template <class C>
-void scaled_exponentials(const C* row, std::int64_t count, C shift, C scale, C* out, bool accumulate) {
-    using V = Packet<C>;
-    for (std::int64_t at = 0; at < count; at += V::size) {
-        const int lanes = static_cast<int>(std::min<std::int64_t>(V::size, count - at));
-        V value = V(scale) * exp(V::load_partial(row + at, lanes) - V(shift));
-        if (accumulate) value += V::load_partial(out + at, lanes);
-        value.store_partial(out + at, lanes);
-    }
 }
 
 }  // namespace tenon::kernel

@@ -1,0 +1,159 @@
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+#include <tenon/core/parallel.hpp>
+#include <tenon/io/file.hpp>
+#include <tenon/io/token_file.hpp>
+#include <tenon/tokenizer/byte_pair_tokenizer.hpp>
+#include <tenon/tokenizer/safe_cut.hpp>
+
+namespace tenon {
+
+struct EncodeOptions {
+    std::optional<TokenId> before_each = {};        ///< a token before each file's, such as an end of text
+    std::size_t block_size = std::size_t{1} << 20;  ///< bytes of text that a thread encodes at a time
+};
+
+/// What was encoded.
+struct EncodedFiles {
+    std::int64_t bytes = 0, tokens = 0;
+    int token_size = 0;  ///< bytes a token in the file
+};
+
+namespace detail {
+
+/// A part of a text that can be encoded on its own.
+struct TextBlock {
+    std::string text;
+    bool begins_file = false;
+};
+
+/// Reads files one after the other, in blocks that have the same tokens apart as together. Holds about a
+/// block; more only where a text has no whitespace for that long.
+class TextBlocks {
+public:
+    TextBlocks(std::span<const std::string> paths, const SpecialTokenFinder& special_tokens,
+               std::size_t block_size)
+        : paths_(paths), special_tokens_(special_tokens), block_size_(block_size) {}
+
+    /// The next block; nothing after the last. Throws FileError.
+    std::optional<TextBlock> next() {
+        TextBlock block;
+        if (!file_.is_open()) {
+            if (number_ == paths_.size()) return std::nullopt;
+            std::size_t size = 0;
+            file_.reset(open_regular_file(paths_[number_], size));
+            block.begins_file = true;
+        }
+        for (std::size_t wanted = block_size_;; wanted = 2 * pending_.size()) {
+            if (!fill(std::max(wanted, pending_.size() + 1))) {
+                file_.close();
+                ++number_;
+                block.text = std::exchange(pending_, {});
+                return block;
+            }
+            const std::size_t cut = last_safe_cut(pending_, special_tokens_);
+            if (cut == 0) continue;
+            block.text = pending_.substr(0, cut);
+            pending_.erase(0, cut);
+            return block;
+        }
+    }
+
+private:
+    /// Reads until so many bytes are pending. False at the end of the file.
+    bool fill(std::size_t wanted) {
+        std::size_t filled = pending_.size();
+        pending_.resize(std::max(wanted, filled));
+        while (filled < pending_.size()) {
+            const ssize_t count = ::read(file_.number(), pending_.data() + filled, pending_.size() - filled);
+            if (count < 0 && errno == EINTR) continue;
+            if (count < 0) throw_system_error(paths_[number_], "reading", errno);
+            if (count == 0) break;
+            filled += static_cast<std::size_t>(count);
+        }
+        const bool is_full = filled == pending_.size();
+        pending_.resize(filled);
+        return is_full;
+    }
+
+    std::span<const std::string> paths_;
+    const SpecialTokenFinder& special_tokens_;
+    std::size_t block_size_, number_ = 0;
+    FileDescriptor file_;
+    std::string pending_;
+};
+
+template <class Token, class Progress>
+EncodedFiles encode_files(const BytePairTokenizer& tokenizer, std::span<const std::string> paths,
+                          const std::string& path, const EncodeOptions& options, Progress& progress) {
+    const SpecialTokenFinder special_tokens(tokenizer.special_tokens());
+    const std::size_t block_size = std::max<std::size_t>(options.block_size, 1);
+    TextBlocks texts(paths, special_tokens, block_size);
+    TokenFileWriter<Token> writer(path);
+    EncodedFiles done;
+    done.token_size = sizeof(Token);
+    // A few blocks for each thread even out cores of unequal speed.
+    const std::size_t round_size = 4 * static_cast<std::size_t>(thread_count()) * block_size;
+    std::vector<TextBlock> blocks;
+    std::vector<std::vector<Token>> tokens;
+    for (bool is_last = false; !is_last;) {
+        blocks.clear();
+        for (std::size_t size = 0; size < round_size && blocks.size() < 4096;) {
+            std::optional<TextBlock> block = texts.next();
+            if ((is_last = !block)) break;
+            size += block->text.size();
+            blocks.push_back(std::move(*block));
+        }
+        tokens.resize(blocks.size());
+        parallel_for_each(static_cast<std::int64_t>(blocks.size()), [&](std::int64_t i) {
+            const TextBlock& block = blocks[static_cast<std::size_t>(i)];
+            std::vector<Token>& to = tokens[static_cast<std::size_t>(i)];
+            to.clear();
+            if (block.begins_file && options.before_each)
+                to.push_back(static_cast<Token>(*options.before_each));
+            tokenizer.encode_to(block.text, [&](TokenId id) { to.push_back(static_cast<Token>(id)); });
+        });
+        for (std::size_t i = 0; i < blocks.size(); ++i) {
+            writer.append(std::span<const Token>(tokens[i]));
+            done.bytes += static_cast<std::int64_t>(blocks[i].text.size());
+            done.tokens += static_cast<std::int64_t>(tokens[i].size());
+        }
+        progress(std::as_const(done));
+    }
+    writer.commit();
+    return done;
+}
+
+}  // namespace detail
+
+/// Encodes text files of any size into a token file, on several threads and in memory that does not grow with
+/// the texts: the ids of each file's `encode`, one file after the other, whatever the threads and the block
+/// size. A token takes two bytes where the vocabulary fits them, else four. Calls progress(EncodedFiles) now
+/// and then. Nothing is at `path` before all is done. Throws FileError, and Error where the token before each
+/// file is not in the vocabulary.
+template <class Progress>
+EncodedFiles encode_files(const BytePairTokenizer& tokenizer, std::span<const std::string> paths,
+                          const std::string& path, const EncodeOptions& options, Progress&& progress) {
+    if (options.before_each) tokenizer.token_bytes(*options.before_each);
+    return tokenizer.vocabulary_size() <= 65536
+               ? detail::encode_files<std::uint16_t>(tokenizer, paths, path, options, progress)
+               : detail::encode_files<std::uint32_t>(tokenizer, paths, path, options, progress);
+}
+
+inline EncodedFiles encode_files(const BytePairTokenizer& tokenizer, std::span<const std::string> paths,
+                                 const std::string& path, const EncodeOptions& options = {}) {
+    return encode_files(tokenizer, paths, path, options, [](const EncodedFiles&) {});
+}
+
+}  // namespace tenon

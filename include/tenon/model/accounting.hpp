@@ -1,0 +1,171 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include <tenon/core/element.hpp>
+#include <tenon/model/configuration.hpp>
+#include <tenon/op/cross_entropy/targets.hpp>
+
+/// What a model costs, known before it runs: all of this works in constant expressions.
+namespace tenon {
+
+inline namespace literals {
+/// Bytes: 80_GiB.
+consteval std::int64_t operator""_KiB(unsigned long long count) { return std::int64_t(count) << 10; }
+consteval std::int64_t operator""_MiB(unsigned long long count) { return std::int64_t(count) << 20; }
+consteval std::int64_t operator""_GiB(unsigned long long count) { return std::int64_t(count) << 30; }
+}  // namespace literals
+
+/// Floating-point operations that one token costs, by what they are for; a product of [m, k] and [k, n] is
+/// 2 m k n of them. What is not a product (norms, softmax, activations) is left out, as is usual.
+struct TransformerFlops {
+    double projections = 0;  ///< queries, keys, values and the output of attention
+    double scores = 0;       ///< queries times keys, and weights times values
+    double feed_forward = 0;
+    double head = 0;
+
+    constexpr double total() const { return projections + scores + feed_forward + head; }
+
+    friend constexpr TransformerFlops operator*(double factor, const TransformerFlops& flops) {
+        return {factor * flops.projections, factor * flops.scores, factor * flops.feed_forward,
+                factor * flops.head};
+    }
+};
+
+/// Of the forward pass, a token, in sequences of `time` tokens (0: the context), of a Transformer with the
+/// features of C and these sizes, worked out. Each token is counted as attending to all `time` (or to its
+/// window), as the literature does, though the causal mask spares half of it.
+template <class C>
+constexpr TransformerFlops forward_flops(const TransformerSizes& s, int time = 0) {
+    if (time == 0) time = s.context;
+    const double width = s.width, hidden = s.hidden, query = double(s.heads) * s.head_width,
+                 key = double(s.key_value_heads) * s.head_width;
+    const double seen = s.window > 0 ? std::min(s.window, time) : time;
+    return {.projections = s.depth * 2 * width * (2 * query + 2 * key),
+            .scores = s.depth * 4 * query * seen,
+            .feed_forward = s.depth * 2 * width * hidden * (is_gated(C::feed_forward) ? 3 : 2),
+            .head = 2 * width * s.vocabulary};
+}
+template <class Model>
+constexpr TransformerFlops forward_flops(int time = 0) {
+    using C = typename Model::Configuration;
+    return forward_flops<C>(sizes_of<C>(), time);
+}
+
+/// Of a training step, a token: the backward pass does each product twice more.
+template <class Model>
+constexpr TransformerFlops training_flops(int time = 0) {
+    return 3 * forward_flops<Model>(time);
+}
+
+/// A training step, as far as its memory depends on it.
+struct TrainingStep {
+    int batch = 1;
+    int time = 0;            ///< 0: the context
+    int moments = 2;         ///< numbers that the optimizer keeps of each parameter; AdamW: 2
+    bool recompute = false;  ///< as if the configuration said so: blocks keep their inputs alone
+};
+
+namespace detail {
+/// Bytes, of which there may be more than can be said.
+constexpr std::int64_t saturated(double bytes) {
+    return bytes < 9.2e18 ? static_cast<std::int64_t>(bytes) : std::numeric_limits<std::int64_t>::max();
+}
+}  // namespace detail
+
+/// Bytes that training takes; what is more than 64 bits can say is the greatest that they can.
+struct TrainingMemory {
+    std::int64_t parameters = 0;
+    std::int64_t master = 0;       ///< the optimizer's copy of the parameters, where its type is another
+    std::int64_t gradients = 0;    ///< of parameters
+    std::int64_t optimizer = 0;    ///< moments
+    std::int64_t activations = 0;  ///< what the forward pass keeps for the backward pass
+    std::int64_t transient = 0;    ///< what the loss and a block's backward pass have beside them
+
+    constexpr std::int64_t total() const {
+        return detail::saturated(double(parameters) + double(master) + double(gradients) + double(optimizer) +
+                                 double(activations) + double(transient));
+    }
+};
+
+namespace detail {
+
+/// Numbers for each token that a block keeps for its backward pass, its input included.
+template <class C>
+constexpr double kept_by_block(const TransformerSizes& s) {
+    const double width = s.width, query = double(s.heads) * s.head_width,
+                 key = double(s.key_value_heads) * s.head_width;
+    constexpr int inputs = C::parallel ? 1 : 2;  // of the branches, on the residual
+    constexpr int normed = C::norm == NormKind::none ? 0 : C::placement == NormPlacement::both ? 4 : 2;
+    const double raw = C::query_key_norm == QueryKeyNorm::none ? 0 : query + key;
+    const double attention = raw + query + 2 * key + query + s.heads;  // the last: log-sum-exp
+    const double feed_forward = double(s.hidden) * (is_gated(C::feed_forward) ? 3 : 2);
+    return (inputs + normed) * width + attention + feed_forward;
+}
+
+}  // namespace detail
+
+/// Bytes that a step of training takes, of a Transformer of these sizes, worked out.
+template <class Model>
+constexpr TrainingMemory training_memory(const TransformerSizes& s, const TrainingStep& step) {
+    using C = typename Model::Configuration;
+    using P = typename Model::Precision;
+    using Activation = typename P::storage;
+    constexpr double activation_bytes = sizeof(Activation), gradient_bytes = sizeof(ComputeOf<Activation>);
+    const double count = double(parameter_count<C>(s));
+    const double tokens = double(step.batch) * (step.time > 0 ? step.time : s.context);
+    const double width = s.width, block = detail::kept_by_block<C>(s);
+    TrainingMemory memory;
+    memory.parameters = detail::saturated(count * activation_bytes);
+    memory.master = sizeof(typename P::master) != sizeof(Activation)
+                        ? detail::saturated(count * sizeof(typename P::master))
+                        : 0;
+    memory.gradients = detail::saturated(count * sizeof(typename P::gradient));
+    memory.optimizer = detail::saturated(step.moments * count * sizeof(typename P::gradient));
+    // The last norm's argument; what the head reads is not kept, but its gradient prepared in its stead.
+    constexpr bool has_last_norm = C::norm != NormKind::none && C::placement != NormPlacement::post;
+    const bool recomputes = step.recompute || C::recompute;
+    const double kept = s.depth * (recomputes ? width : block) + (has_last_norm ? width : 0);
+    memory.activations = detail::saturated(tokens * (kept * activation_bytes + width * gradient_bytes));
+    // Gradients of the widest layer's inputs and outputs; a block that runs again; logits.
+    const double branch = double(s.hidden) * (is_gated(C::feed_forward) ? 3 : 2);
+    const double logits = std::min<double>(tokens, CrossEntropy::gradient_block) * s.vocabulary;
+    memory.transient = detail::saturated(
+        tokens * ((branch + 3 * width) * gradient_bytes + (recomputes ? block * activation_bytes : 0)) +
+        logits * gradient_bytes);
+    return memory;
+}
+template <class Model>
+constexpr TrainingMemory training_memory(const TrainingStep& step) {
+    return training_memory<Model>(sizes_of<typename Model::Configuration>(), step);
+}
+
+/// Whether a step of training takes at most so many bytes: `static_assert(fits_in<Model, 80_GiB>({.batch =
+/// 8}));`
+template <class Model, std::int64_t bytes>
+constexpr bool fits_in(const TrainingStep& step) {
+    return training_memory<Model>(step).total() <= bytes;
+}
+
+/// The largest batch that fits into so many bytes; 0 if none does.
+template <class Model>
+constexpr int largest_batch(std::int64_t bytes, TrainingStep step = {}) {
+    const auto fits = [&](int batch) {
+        step.batch = batch;
+        return training_memory<Model>(step).total() <= bytes;
+    };
+    int batch = 0;
+    for (int next = 1 << 20; next > 0; next /= 2)
+        if (fits(batch + next)) batch += next;
+    return batch;
+}
+
+/// The share of a peak, in floating-point operations a second, that training uses: model FLOPs utilization
+/// (Chowdhery et al. 2022, "PaLM", appendix B). `flops` is what one token costs.
+constexpr double model_flops_utilization(double flops, double tokens_a_second, double peak) {
+    return flops * tokens_a_second / peak;
+}
+
+}  // namespace tenon

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include <tenon/core/random.hpp>
+#include <tenon/op/dropout/dropout.hpp>
+
+namespace tenon {
+
+/// Names the masks of one pass of training: equal keys give equal masks, so each step has a key of its own.
+struct DropoutKey {
+    Seed seed;
+    std::uint64_t step = 0;
+};
+
+/// A pass without dropout.
+struct NoDropout {
+    template <class X>
+    X operator()(X&& x, int) const {
+        return std::forward<X>(x);
+    }
+    NoDropout of_block(int) const { return {}; }
+};
+
+/// Dropout throughout a model (Srivastava et al. 2014): of the embedding, and of what each branch adds to the
+/// residual.
+class ModelDropout {
+public:
+    ModelDropout(double probability, const DropoutKey& key, int depth)
+        : probability_(probability),
+          seed_(key.seed),
+          // The upper half of all streams: parameters and batches that share the seed use the lower.
+          stream_((std::uint64_t{1} << 63) + key.step * (2 * static_cast<std::uint64_t>(depth) + 1)) {}
+
+    /// `branch`: 0 or 1 within a block.
+    template <class X>
+    auto operator()(X&& x, int branch) const {
+        return dropout(std::forward<X>(x),
+                       Dropout{probability_, seed_, stream_ + static_cast<std::uint64_t>(branch)});
+    }
+
+    /// That of a block's branches. The embedding has the stream before them.
+    ModelDropout of_block(int index) const {
+        ModelDropout result = *this;
+        result.stream_ += 1 + 2 * static_cast<std::uint64_t>(index);
+        return result;
+    }
+
+private:
+    double probability_;
+    Seed seed_;
+    std::uint64_t stream_;
+};
+
+}  // namespace tenon

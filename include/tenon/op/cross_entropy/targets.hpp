@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+
+#include <tenon/core/mismatch.hpp>
+#include <tenon/core/storage.hpp>
+#include <tenon/core/tensor.hpp>
+
+namespace tenon {
+
+/// Cross-entropy: log sum exp(logits) - logits[target], in nats, at one position or as the mean over those
+/// that count.
+struct CrossEntropy {
+    /// The positions whose logits are in memory at once where gradients come with the loss.
+    static constexpr int gradient_block = 256;
+};
+
+struct CrossEntropyOptions {
+    /// The target of positions that do not count: any id, of the vocabulary or not.
+    std::optional<std::int64_t> ignore = {};
+    /// The share of the target's probability that is spread evenly over the whole vocabulary, the target
+    /// included (Szegedy et al. 2016, "Rethinking the Inception architecture").
+    double label_smoothing = 0;
+    /// So many times (log sum exp(logits))² is added at each position, which keeps softmax's denominator near
+    /// one (Chowdhery et al. 2022, "PaLM").
+    double z_loss = 0;
+};
+
+namespace mismatch {
+/// cross_entropy(logits, targets): targets must have the shape of logits without its last axis.
+template <class Logits, class Targets>
+struct cross_entropy_targets_differ;
+}  // namespace mismatch
+
+constexpr bool cross_entropy_fits(const Extents& logits, const Extents& targets) {
+    if (logits.rank != targets.rank + 1) return false;
+    for (int axis = 0; axis < targets.rank; ++axis)
+        if (extents_conflict(logits[axis], targets[axis])) return false;
+    return true;
+}
+
+namespace detail {
+
+/// Targets that have been checked: for each position the number of its logit, or -1 where it does not count.
+struct CheckedTargets {
+    Storage storage;
+    std::int64_t size = 0, counted = 0;
+
+    const std::int32_t* numbers() const { return static_cast<const std::int32_t*>(storage.data()); }
+};
+
+/// Throws ShapeError for extents other than those of `logits` and for no target at all, Error for an option
+/// or an id out of range.
+template <class Targets>
+CheckedTargets check_targets(const Extents& logits, const Targets& targets,
+                             const CrossEntropyOptions& options) {
+    using D = typename Targets::device_type;
+    if (!cross_entropy_fits(logits, targets.extents()))
+        throw_mismatch<mismatch::cross_entropy_targets_differ>(logits, targets.extents());
+    if (targets.size() == 0) throw ShapeError("cross_entropy: expected at least one target, got none");
+    if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1))
+        throw Error("cross_entropy: expected a label smoothing from 0 to 1, got " +
+                    std::to_string(options.label_smoothing));
+    if (!(options.z_loss >= 0 && options.z_loss <= std::numeric_limits<double>::max()))
+        throw Error("cross_entropy: expected a finite z-loss of at least 0, got " +
+                    std::to_string(options.z_loss));
+    CheckedTargets checked;
+    checked.size = targets.size();
+    checked.storage =
+        Storage(Memory<D>::allocate(static_cast<std::size_t>(checked.size) * sizeof(std::int32_t)));
+    checked.counted = Kernel<CrossEntropy, D>::check_targets(
+        targets.data(), checked.size, logits[logits.rank - 1], options.ignore,
+        static_cast<std::int32_t*>(checked.storage.data()));
+    return checked;
+}
+
+}  // namespace detail
+}  // namespace tenon

@@ -1,0 +1,13 @@
+// first line: named_expression_passed_to_an_operation_write_Tensor_h_equals_it_first<.*LogSumExp, .*Shape<8, 768>
+#include <tenon/op/log_softmax/log_softmax.hpp>
+#if TENON_CONTROL
+#include <tenon/expression/cpu.hpp>
+#endif
+
+tenon::Tensor<float, tenon::Shape<8, 768>> x;
+auto h = x + x;
+#if TENON_CONTROL
+auto y = log_sum_exp<tenon::axis<-1>>(tenon::Tensor(h));
+#else
+auto y = log_sum_exp<tenon::axis<-1>>(h);
+#endif

@@ -1,0 +1,51 @@
+#include "tenon/training/accumulate.hpp"
+
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "../nn/model.hpp"
+
+using namespace tenon;
+
+namespace {
+
+using Model = Trainable<Transformer<support::Small, Cpu, F64>>;
+
+std::vector<double> gradients_of(Model& model) {
+    std::vector<double> values;
+    for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
+        const auto* data = static_cast<const double*>(parameter.gradient->storage.data());
+        values.insert(values.end(), data, data + parameter.size());
+    });
+    return values;
+}
+
+}  // namespace
+
+TEST_CASE("a batch in parts has the loss and the gradients of the whole") {
+    Model whole(seed(1)), parted(seed(1));
+    const auto ids = support::tokens(6, 5, 2), targets = support::tokens(6, 5, 7);
+    const auto loss = cross_entropy(whole(ids), targets);
+    backward(loss);
+    for (const int parts : {1, 2, 3, 6}) {
+        for_each_parameter(
+            parted, [](std::string_view, ParameterBase& parameter) { parameter.gradient->written = false; });
+        const int rows = 6 / parts;
+        const auto rows_of = [&](const support::Tokens& all, int part) {
+            return support::Tokens::from(all.span().subspan(static_cast<std::size_t>(5 * rows * part),
+                                                            static_cast<std::size_t>(5 * rows)),
+                                         rows, 5);
+        };
+        const double mean = accumulate_gradients(parts, [&](int part) {
+            return cross_entropy(parted(rows_of(ids, part)), rows_of(targets, part));
+        });
+        CHECK(mean == doctest::Approx(loss.item()).epsilon(1e-13));
+        const std::vector<double> expected = gradients_of(whole), got = gradients_of(parted);
+        double worst = 0;
+        for (std::size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::abs(got[i] - expected[i]));
+        CHECK(worst < 1e-14);
+    }
+    CHECK_THROWS_WITH_AS(accumulate_gradients(0, [&](int) { return cross_entropy(parted(ids), targets); }),
+                         "gradients: expected at least one part, got 0", Error);
+}
