@@ -72,7 +72,7 @@ TEST_CASE(
     run_save_checkpoint(network, optimizer, 10, folder.path());
 
     Network loaded(2);
-    auto loaded_optimizer = optimizer_of(loaded, 0.5);
+    auto loaded_optimizer = optimizer_of(loaded, 1e-3);  // the rate is the caller's, as a schedule's
     CHECK(bytes_of(loaded, loaded_optimizer) != bytes_of(network, optimizer));
     CHECK(run_load_checkpoint(folder.path(), loaded, loaded_optimizer) == 10);
     CHECK(bytes_of(loaded, loaded_optimizer) == bytes_of(network, optimizer));

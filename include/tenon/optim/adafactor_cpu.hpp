@@ -40,7 +40,8 @@ struct Kernel<AdafactorUpdate, Cpu> {
         });
         const V rate(sums.rate<C>(step, count));
         detail::for_each_packet<C>(count, [=](std::int64_t at, int lanes) {
-            const V p = V::load_partial(parameter + at, lanes) * V(step.keep) - rate * direction(at, lanes);
+            const V p =
+                fma(-rate, direction(at, lanes), V::load_partial(parameter + at, lanes) * V(step.keep));
             p.store_partial(parameter + at, lanes);
         });
     }
@@ -91,7 +92,7 @@ struct Kernel<AdafactorUpdate, Cpu> {
                  ++row)
                 detail::for_each_packet_within<C>(0, columns, [&](std::int64_t j, int lanes) {
                     T* at = parameter + row * columns + j;
-                    (V::load_partial(at, lanes) * V(step.keep) - rate * direction(row, j, lanes))
+                    fma(-rate, direction(row, j, lanes), V::load_partial(at, lanes) * V(step.keep))
                         .store_partial(at, lanes);
                 });
         });

@@ -30,7 +30,7 @@ struct Kernel<AdamWUpdate, Cpu> {
             const V v = fma(V(step.beta2), V::load_partial(second_moment + at, lanes),
                             V(step.one_minus_beta2) * g * g);
             const V root = fma(sqrt(v), V(step.inverse_root_correction), V(step.epsilon));
-            const V p = V::load_partial(parameter + at, lanes) * V(step.keep) - V(step.rate) * m / root;
+            const V p = fma(V(step.keep), V::load_partial(parameter + at, lanes), V(-step.rate) * m / root);
             m.store_partial(first_moment + at, lanes);
             v.store_partial(second_moment + at, lanes);
             p.store_partial(parameter + at, lanes);
@@ -45,7 +45,7 @@ struct Kernel<SGDUpdate, Cpu> {
         using V = Packet<C>;
         detail::for_each_packet<C>(count, [=](std::int64_t at, int lanes) {
             const V g = V::load_partial(gradient + at, lanes);
-            const V p = V::load_partial(parameter + at, lanes) * V(step.keep) - V(step.rate) * g;
+            const V p = fma(V(-step.rate), g, V::load_partial(parameter + at, lanes) * V(step.keep));
             p.store_partial(parameter + at, lanes);
         });
     }
@@ -58,7 +58,7 @@ struct Kernel<SGDUpdate, Cpu> {
             const V g = V::load_partial(gradient + at, lanes);
             const V v = fma(V(step.momentum), V::load_partial(momentum + at, lanes), g);
             const V u = step.nesterov ? fma(V(step.momentum), v, g) : v;
-            const V p = V::load_partial(parameter + at, lanes) * V(step.keep) - V(step.rate) * u;
+            const V p = fma(V(-step.rate), u, V::load_partial(parameter + at, lanes) * V(step.keep));
             v.store_partial(momentum + at, lanes);
             p.store_partial(parameter + at, lanes);
         });
@@ -78,7 +78,7 @@ struct Kernel<LionUpdate, Cpu> {
             const V u = fma(V(step.beta1), m, V(step.one_minus_beta1) * g);
             // Where u is neither above nor below zero it is itself the step: zero, or NaN.
             const V change = select(u > zero, up, select(u < zero, -up, u));
-            const V p = V::load_partial(parameter + at, lanes) * V(step.keep) - change;
+            const V p = fma(V(step.keep), V::load_partial(parameter + at, lanes), -change);
             fma(V(step.beta2), m, V(step.one_minus_beta2) * g).store_partial(momentum + at, lanes);
             p.store_partial(parameter + at, lanes);
         });

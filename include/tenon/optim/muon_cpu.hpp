@@ -100,9 +100,8 @@ private:
         const C* x = detail::newton_schulz(rows, columns, step.iterations,
                                            static_cast<C>(1 / std::max(norm, 1e-7)), direction, other);
         detail::for_each_packet<C>(count, [=](std::int64_t at, int lanes) {
-            const V p = V::load_partial(parameter + at, lanes) * V(step.keep) -
-                        V(step.rate) * V::load_partial(x + at, lanes);
-            p.store_partial(parameter + at, lanes);
+            const V kept = V::load_partial(parameter + at, lanes) * V(step.keep);
+            fma(V(-step.rate), V::load_partial(x + at, lanes), kept).store_partial(parameter + at, lanes);
         });
     }
 };

@@ -17,7 +17,8 @@ void for_each_packet_within(std::int64_t first, std::int64_t last, const Body& b
 }
 
 /// The same for `count` elements, which the threads share out. Where the packets begin may depend on the
-/// number of threads: for what is computed of each element alone.
+/// number of threads: for what is computed of each element alone, and with `fma` wherever the compiler would
+/// have a choice of what to contract, since it may choose otherwise for a last packet.
 template <class C, class Body>
 void for_each_packet(std::int64_t count, const Body& body) {
     parallel_for(count, 32768, [&](std::int64_t first, std::int64_t last) {
