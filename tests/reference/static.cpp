@@ -24,7 +24,8 @@ using Batches = BatchesOf<table.integer("batch_size", 0), table.integer("context
 template <bool is_known>
 int run(const std::string& folder) {
     if constexpr (is_known) {
-        using Features = tenon::ArchitectureAt<architecture.index>::Features;
+        // Dependent, so that nobody looks for what is not known.
+        using Features = typename tenon::ArchitectureAt<is_known ? architecture.index : 0>::Features;
         return reference::check<tenon::StaticTransformer<sizes, Features>, Batches>(folder, architecture,
                                                                                     table);
     } else {
