@@ -213,7 +213,7 @@ void release_values(Tree tree, Inputs& inputs) {
     tree::for_every_leaf(tree, [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
                                    tree::Leaf<T, Index, access, is_tracked, has_value>) {
         if constexpr (!has_value) {
-            inputs.operands[Index].storage = {};
+            inputs.operands[Index].storage.reset();  // clang++ 16 would leak by `= {}` here
             inputs.operands[Index].data = nullptr;
         }
     });
