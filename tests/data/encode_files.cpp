@@ -176,8 +176,10 @@ TEST_CASE("memory does not grow with the texts") {
         CHECK(done.bytes > 20'000'000);
         return was_reset ? status_kilobytes("VmHWM: %ld") - before : 0;
     };
-    peak_growth();  // what is allocated once
+    peak_growth();            // what is allocated once
+#ifndef __SANITIZE_ADDRESS__  // which keeps what is freed
     CHECK(peak_growth() < 4096);
+#endif
 }
 
 TEST_CASE("a file that cannot be read leaves the token file as it was") {
