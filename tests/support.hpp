@@ -3,10 +3,13 @@
 // What the tests of tensors share.
 
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 #include <tenon/autograd/parameter.hpp>
 #include <tenon/core/elements.hpp>
@@ -60,7 +63,7 @@ std::vector<double> values(const X& x) {
 
 /// The greatest difference of a tensor's elements from a function of their number, over 1 + the function's
 /// size.
-template <class X, class F>
+template <class X, std::invocable<std::int64_t> F>
 double worst_error(const X& x, F&& expected) {
     const Elements elements(x.view());
     double worst = 0;
@@ -70,6 +73,13 @@ double worst_error(const X& x, F&& expected) {
         if (!(error <= worst)) worst = error;
     }
     return worst;
+}
+
+/// The same for a list, which must have as many numbers.
+template <class X>
+double worst_error(const X& x, const std::vector<double>& expected) {
+    REQUIRE(x.size() == static_cast<std::int64_t>(expected.size()));
+    return worst_error(x, [&](std::int64_t i) { return expected[static_cast<std::size_t>(i)]; });
 }
 
 /// A count of threads for one scope.

@@ -12,14 +12,7 @@ file(WRITE "${FOLDER}/text.txt" "${content}")
 set(experiments "${CS336}" "${FOLDER}/text.txt" --out "${FOLDER}/curves" --vocabulary 300 --context 16 --width 16
                 --depth 1 --heads 2 --batch 2)
 
-# run(<output variable> <argument>...)
-function(run output)
-    execute_process(COMMAND ${experiments} ${ARGN} OUTPUT_VARIABLE text ERROR_VARIABLE messages RESULT_VARIABLE result)
-    if(NOT result STREQUAL "0")
-        message(FATAL_ERROR "${ARGN}: expected exit code 0, got ${result}:\n${text}${messages}")
-    endif()
-    set(${output} "${text}" PARENT_SCOPE)
-endfunction()
+include("${CMAKE_CURRENT_LIST_DIR}/../run_program.cmake")
 
 # refuse(<words> <argument>...): a usage error that has the words.
 function(refuse words)
@@ -31,7 +24,7 @@ function(refuse words)
 endfunction()
 
 # A rate that is far too high, too: it must not end the program.
-run(output --tokens 320 --rates 1e-3,1e-2,1e6 --batches 2,4)
+run(output ${experiments} --tokens 320 --rates 1e-3,1e-2,1e6 --batches 2,4)
 
 # Of each experiment as many rows as runs, each with a loss.
 set(number "[0-9.]+")
@@ -77,15 +70,15 @@ if(difference GREATER 32 OR difference LESS -32)
 endif()
 
 # The same seed gives the same losses; a time in place of tokens ends, too.
-run(first --only rates --rates 1e-2 --tokens 320 --seed 5)
-run(second --only rates --rates 1e-2 --tokens 320 --seed 5)
+run(first ${experiments} --only rates --rates 1e-2 --tokens 320 --seed 5)
+run(second ${experiments} --only rates --rates 1e-2 --tokens 320 --seed 5)
 foreach(text first second)
     string(REGEX REPLACE "\\| ${number} (\\| ${number} \\| ${number} \\|\n)" "\\1" ${text} "${${text}}")
 endforeach()
 if(NOT first STREQUAL second)
     message(SEND_ERROR "expected the same of the same seed, got\n${first}${second}")
 endif()
-run(output --only batches --batches 2 --seconds 0.05)
+run(output ${experiments} --only batches --batches 2 --seconds 0.05)
 
 refuse("--only" --only everything)
 refuse("--rates" --rates 1e-3,fast)

@@ -3,14 +3,7 @@
 file(REMOVE_RECURSE "${FOLDER}")
 file(MAKE_DIRECTORY "${FOLDER}")
 
-# run(<output variable> <command>...): fails the test where the command fails.
-function(run output)
-    execute_process(COMMAND ${ARGN} OUTPUT_VARIABLE text ERROR_VARIABLE messages RESULT_VARIABLE result)
-    if(NOT result STREQUAL "0")
-        message(FATAL_ERROR "${ARGN}: expected exit code 0, got ${result}:\n${text}${messages}")
-    endif()
-    set(${output} "${text}" PARENT_SCOPE)
-endfunction()
+include("${CMAKE_CURRENT_LIST_DIR}/../run_program.cmake")
 
 # refuse(<words> <command>...): the command must exit with 1 and a line that has the words, perhaps a list indented below
 # it, or with 2, that line and how to call it. Whatever else it returns, such as a signal's name, is a crash.

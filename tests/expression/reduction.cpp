@@ -16,6 +16,7 @@
 
 using namespace tenon;
 using support::numbers;
+using support::worst_error;
 
 namespace {
 
@@ -37,12 +38,6 @@ std::vector<double> reduced(const std::vector<double>& x, int outer, int length,
     return result;
 }
 
-template <class X>
-double worst(const X& x, const std::vector<double>& expected) {
-    REQUIRE(static_cast<std::size_t>(x.size()) == expected.size());
-    return support::worst_error(x, [&](std::int64_t i) { return expected[static_cast<std::size_t>(i)]; });
-}
-
 constexpr double infinity = std::numeric_limits<double>::infinity();
 double add(double a, double b) { return a + b; }
 double greater(double a, double b) { return a < b ? b : a; }
@@ -57,10 +52,10 @@ TEST_CASE("reductions over the last axis") {
         const auto v = support::values(x);
         auto mean_of = reduced(v, 5, length, 1, 0, add);
         for (double& total : mean_of) total /= length;
-        CHECK(worst(Tensor(sum<axis<1>>(x)), reduced(v, 5, length, 1, 0, add)) < 1e-13);
-        CHECK(worst(Tensor(mean<axis<-1>>(x)), mean_of) < 1e-14);
-        CHECK(worst(Tensor(max<axis<1>>(x)), reduced(v, 5, length, 1, -infinity, greater)) == 0);
-        CHECK(worst(Tensor(min<keep_axis<1>>(x)), reduced(v, 5, length, 1, infinity, lesser)) == 0);
+        CHECK(worst_error(Tensor(sum<axis<1>>(x)), reduced(v, 5, length, 1, 0, add)) < 1e-13);
+        CHECK(worst_error(Tensor(mean<axis<-1>>(x)), mean_of) < 1e-14);
+        CHECK(worst_error(Tensor(max<axis<1>>(x)), reduced(v, 5, length, 1, -infinity, greater)) == 0);
+        CHECK(worst_error(Tensor(min<keep_axis<1>>(x)), reduced(v, 5, length, 1, infinity, lesser)) == 0);
         CHECK(Tensor(sum<keep_axis<1>>(x)).extents() == Extents(5, 1));
     }
 }
@@ -70,9 +65,9 @@ TEST_CASE("reductions over other axes, over several, and over all") {
     const auto v = support::values(x);
     Tensor middle = sum<axis<1>>(x);
     static_assert(std::same_as<typename decltype(middle)::shape_type, Shape<dyn, 5>>);
-    CHECK(worst(middle, reduced(v, 3, 4, 5, 0, add)) < 1e-14);
-    CHECK(worst(Tensor(max<axis<0>>(x)), reduced(v, 1, 3, 20, -infinity, greater)) == 0);
-    CHECK(worst(Tensor(min<keep_axis<0>>(x)), reduced(v, 1, 3, 20, infinity, lesser)) == 0);
+    CHECK(worst_error(middle, reduced(v, 3, 4, 5, 0, add)) < 1e-14);
+    CHECK(worst_error(Tensor(max<axis<0>>(x)), reduced(v, 1, 3, 20, -infinity, greater)) == 0);
+    CHECK(worst_error(Tensor(min<keep_axis<0>>(x)), reduced(v, 1, 3, 20, infinity, lesser)) == 0);
     Tensor outer = mean<axis<0, 2>>(x);
     CHECK(outer.extents() == Extents(4));
     for (int j = 0; j < 4; ++j) {
@@ -82,7 +77,7 @@ TEST_CASE("reductions over other axes, over several, and over all") {
         CHECK(outer(j) == doctest::Approx(total / 15));
     }
     CHECK(Tensor(sum<keep_axis<1, 2>>(x)).extents() == Extents(3, 1, 1));
-    CHECK(worst(sum(x), reduced(v, 1, 60, 1, 0, add)) < 1e-13);
+    CHECK(worst_error(sum(x), reduced(v, 1, 60, 1, 0, add)) < 1e-13);
     CHECK(max(x).item() == *std::max_element(v.begin(), v.end()));
     CHECK(min(x).item() == *std::min_element(v.begin(), v.end()));
     CHECK(mean(x).item() == doctest::Approx(sum(x).item() / 60));
@@ -98,9 +93,11 @@ TEST_CASE("reductions over several last axes are one pass, lazy like those over 
         // Nothing is stored between the axes: what is reduced is x itself, its rows those of axis 0.
         static_assert(Lazy<decltype(total)> && decltype(total)::row_codes.rows == Extents(3));
         static_assert(std::same_as<decltype(total.a), Tensor<double, Shape<3, dyn, 2>>>);
-        CHECK(worst(Tensor(total), reduced(v, 3, 2 * length, 1, 0, add)) < 1e-12);
-        CHECK(worst(Tensor(max<axis<-1, -2>>(x)), reduced(v, 3, 2 * length, 1, -infinity, greater)) == 0);
-        CHECK(worst(Tensor(min<axis<0, 1, 2>>(x)), reduced(v, 1, 6 * length, 1, infinity, lesser)) == 0);
+        CHECK(worst_error(Tensor(total), reduced(v, 3, 2 * length, 1, 0, add)) < 1e-12);
+        CHECK(worst_error(Tensor(max<axis<-1, -2>>(x)), reduced(v, 3, 2 * length, 1, -infinity, greater)) ==
+              0);
+        CHECK(worst_error(Tensor(min<axis<0, 1, 2>>(x)), reduced(v, 1, 6 * length, 1, infinity, lesser)) ==
+              0);
         // With a number for each row of axis 0, and one for all.
         const auto scale = numbers<double, Shape<3, 1, 1>>(2);
         const auto one = numbers<double, Shape<1>>(3);
@@ -147,15 +144,15 @@ TEST_CASE("several last axes that do not lie in one piece are reduced one after 
 TEST_CASE("views are reduced where they lie") {
     const auto x = numbers<double, Shape<dyn, dyn>>(1, 9, 14);
     const auto turned = transpose(x);
-    CHECK(worst(Tensor(sum<axis<1>>(turned)), reduced(support::values(x), 1, 9, 14, 0, add)) < 1e-14);
-    CHECK(worst(Tensor(sum<axis<0>>(turned)), reduced(support::values(x), 9, 14, 1, 0, add)) < 1e-14);
+    CHECK(worst_error(Tensor(sum<axis<1>>(turned)), reduced(support::values(x), 1, 9, 14, 0, add)) < 1e-14);
+    CHECK(worst_error(Tensor(sum<axis<0>>(turned)), reduced(support::values(x), 9, 14, 1, 0, add)) < 1e-14);
     const auto part = slice<1>(x, 3, 12);
-    CHECK(worst(Tensor(max<axis<1>>(part)), reduced(support::values(part), 9, 9, 1, -infinity, greater)) ==
-          0);
-    CHECK(worst(Tensor(max<axis<0>>(part)), reduced(support::values(part), 1, 9, 9, -infinity, greater)) ==
-          0);
+    CHECK(worst_error(Tensor(max<axis<1>>(part)),
+                      reduced(support::values(part), 9, 9, 1, -infinity, greater)) == 0);
+    CHECK(worst_error(Tensor(max<axis<0>>(part)),
+                      reduced(support::values(part), 1, 9, 9, -infinity, greater)) == 0);
     const auto repeated = broadcast_to<Shape<dyn, dyn>>(select<0>(x, 2), 3, 14);
-    CHECK(worst(Tensor(sum<axis<0>>(repeated)), support::values(Tensor(3 * select<0>(x, 2)))) < 1e-15);
+    CHECK(worst_error(Tensor(sum<axis<0>>(repeated)), support::values(Tensor(3 * select<0>(x, 2)))) < 1e-15);
 }
 
 TEST_CASE("reductions fuse with what is around them") {

@@ -8,12 +8,12 @@
 #include <unistd.h>
 #include <vector>
 
-/// A folder for one test case, removed with the files in it.
+/// A folder for one test case, removed with the files in it. It lies where TMPDIR says, if that is set.
 class TemporaryFolder {
 public:
-    TemporaryFolder() {
+    explicit TemporaryFolder(const char* otherwise = "/tmp") {
         const char* parent = ::getenv("TMPDIR");
-        path_ = std::string(parent ? parent : "/tmp") + "/tenon-test-XXXXXX";
+        path_ = std::string(parent ? parent : otherwise) + "/tenon-test-XXXXXX";
         if (!::mkdtemp(path_.data())) throw std::runtime_error("no temporary folder: " + path_);
     }
     TemporaryFolder(const TemporaryFolder&) = delete;

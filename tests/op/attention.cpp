@@ -20,6 +20,7 @@
 using namespace tenon;
 using support::numbers;
 using support::parameter;
+using support::worst_error;
 
 namespace {
 
@@ -70,12 +71,6 @@ Reference reference(const Operand& q, const Operand& k, const Operand& v, const 
     return result;
 }
 
-template <class X>
-double worst(const X& x, const std::vector<double>& expected) {
-    REQUIRE(x.size() == static_cast<std::int64_t>(expected.size()));
-    return support::worst_error(x, [&](std::int64_t i) { return expected[static_cast<std::size_t>(i)]; });
-}
-
 struct Case {
     int queries, keys, heads, groups, width, value_width;
     AttentionOptions options;
@@ -103,10 +98,10 @@ TEST_CASE("attention agrees with its definition, log sum exp included") {
                       k = numbers<double, Heads>(2, 2, c.keys, c.groups, c.width),
                       v = numbers<double, Heads>(3, 2, c.keys, c.groups, c.value_width);
         const auto expected = reference(q, k, v, c.options);
-        CHECK(worst(attention(q, k, v, c.options), expected.output) < 1e-13);
+        CHECK(worst_error(attention(q, k, v, c.options), expected.output) < 1e-13);
         const auto both = attention_with_log_sum_exp(q, k, v, c.options);
-        CHECK(worst(both.output, expected.output) < 1e-13);
-        CHECK(worst(both.log_sum_exp, expected.log_sum_exp) < 1e-13);
+        CHECK(worst_error(both.output, expected.output) < 1e-13);
+        CHECK(worst_error(both.log_sum_exp, expected.log_sum_exp) < 1e-13);
         CHECK(both.log_sum_exp.extents() == Extents(2, c.heads, c.queries));
     }
 }
@@ -130,7 +125,7 @@ TEST_CASE("documents packed into one sequence do not see each other") {
     const auto starts = Tensor<int, Shape<2, 8>>::of({0, 0, 0, 3, 3, 5, 5, 5, 0, 1, 1, 1, 1, 1, 1, 7});
     const AttentionOptions options;
     const auto y = attention(q, k, v, options, starts);
-    CHECK(worst(y, reference(q, k, v, options, starts.data()).output) < 1e-13);
+    CHECK(worst_error(y, reference(q, k, v, options, starts.data()).output) < 1e-13);
     // The second document alone, cut out.
     const auto alone = attention(slice<1>(slice<0>(q, 0, 1), 3, 5), slice<1>(slice<0>(k, 0, 1), 3, 5),
                                  slice<1>(slice<0>(v, 0, 1), 3, 5));

@@ -15,6 +15,7 @@
 using namespace tenon;
 using support::numbers;
 using support::parameter;
+using support::worst_error;
 
 namespace {
 
@@ -36,12 +37,6 @@ std::vector<double> reference(const std::vector<double>& x, const std::vector<do
     return result;
 }
 
-template <class Y>
-double worst(const Y& y, const std::vector<double>& expected) {
-    REQUIRE(y.size() == static_cast<std::int64_t>(expected.size()));
-    return support::worst_error(y, [&](std::int64_t i) { return expected[static_cast<std::size_t>(i)]; });
-}
-
 }  // namespace
 
 TEST_CASE("rows lose their mean and are divided by their standard deviation") {
@@ -50,17 +45,17 @@ TEST_CASE("rows lose their mean and are divided by their standard deviation") {
         const auto x = numbers<double, Shape<dyn, dyn, dyn>>(1, 2, 5, width);
         const auto gain = numbers<double, Shape<dyn>>(2, width), bias = numbers<double, Shape<dyn>>(3, width);
         const auto u = support::values(x), g = support::values(gain), b = support::values(bias);
-        CHECK(worst(layer_norm(x, gain, bias, 1e-3), reference(u, g, b, 1e-3)) < 1e-14);
-        CHECK(worst(layer_norm(x, gain, 1e-3), reference(u, g, {}, 1e-3)) < 1e-14);
-        CHECK(worst(layer_norm(x * 2, gain * 3, bias + 1),
-                    reference(support::values(Tensor(x * 2)), support::values(Tensor(gain * 3)),
-                              support::values(Tensor(bias + 1)), 1e-5)) < 1e-13);
+        CHECK(worst_error(layer_norm(x, gain, bias, 1e-3), reference(u, g, b, 1e-3)) < 1e-14);
+        CHECK(worst_error(layer_norm(x, gain, 1e-3), reference(u, g, {}, 1e-3)) < 1e-14);
+        CHECK(worst_error(layer_norm(x * 2, gain * 3, bias + 1),
+                          reference(support::values(Tensor(x * 2)), support::values(Tensor(gain * 3)),
+                                    support::values(Tensor(bias + 1)), 1e-5)) < 1e-13);
     }
     const auto x = numbers<double, Shape<6, 9>>(1);
     const auto gain = numbers<double, Shape<6>>(2), bias = numbers<double, Shape<6>>(3);
-    CHECK(worst(layer_norm(transpose(x), gain, bias),
-                reference(support::values(transpose(x)), support::values(gain), support::values(bias),
-                          1e-5)) < 1e-14);
+    CHECK(worst_error(layer_norm(transpose(x), gain, bias),
+                      reference(support::values(transpose(x)), support::values(gain), support::values(bias),
+                                1e-5)) < 1e-14);
 }
 
 TEST_CASE("f32, bf16 and f16 are close to f64, also where the mean is far greater than the deviation") {

@@ -15,6 +15,7 @@
 using namespace tenon;
 using support::numbers;
 using support::parameter;
+using support::worst_error;
 
 namespace {
 
@@ -33,12 +34,6 @@ std::vector<double> reference(const X& x, const G& gain, double epsilon) {
     return result;
 }
 
-template <class Y>
-double worst(const Y& y, const std::vector<double>& expected) {
-    REQUIRE(y.size() == static_cast<std::int64_t>(expected.size()));
-    return support::worst_error(y, [&](std::int64_t i) { return expected[static_cast<std::size_t>(i)]; });
-}
-
 }  // namespace
 
 TEST_CASE("rows are divided by their root mean square") {
@@ -46,12 +41,12 @@ TEST_CASE("rows are divided by their root mean square") {
         INFO("width ", width);
         const auto x = numbers<double, Shape<dyn, dyn, dyn>>(1, 2, 5, width);
         const auto gain = numbers<double, Shape<dyn>>(2, width);
-        CHECK(worst(rms_norm(x, gain, 1e-3), reference(x, gain, 1e-3)) < 1e-14);
-        CHECK(worst(rms_norm(x * 2, gain), reference(Tensor(x * 2), gain, 1e-5)) < 1e-14);
+        CHECK(worst_error(rms_norm(x, gain, 1e-3), reference(x, gain, 1e-3)) < 1e-14);
+        CHECK(worst_error(rms_norm(x * 2, gain), reference(Tensor(x * 2), gain, 1e-5)) < 1e-14);
     }
     const auto x = numbers<double, Shape<6, 9>>(1);
-    CHECK(worst(rms_norm(transpose(x), numbers<double, Shape<6>>(2)),
-                reference(transpose(x), numbers<double, Shape<6>>(2), 1e-5)) < 1e-14);
+    CHECK(worst_error(rms_norm(transpose(x), numbers<double, Shape<6>>(2)),
+                      reference(transpose(x), numbers<double, Shape<6>>(2), 1e-5)) < 1e-14);
 }
 
 TEST_CASE("f32 and bf16 are close to f64") {

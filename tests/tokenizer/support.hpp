@@ -2,9 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <random>
-#include <stdlib.h>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -87,25 +85,5 @@ inline const std::vector<std::string>& text_parts() {
                                                    std::string(1, '\0')};
     return parts;
 }
-
-/// A folder that exists as long as the object.
-class TemporaryFolder {
-public:
-    TemporaryFolder() {
-        path_ = (std::filesystem::temp_directory_path() / "tenon-XXXXXX").string();
-        if (!::mkdtemp(path_.data())) throw std::filesystem::filesystem_error("mkdtemp", {});
-    }
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-    ~TemporaryFolder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-
-    const std::string& path() const { return path_; }
-
-private:
-    std::string path_;
-};
 
 }  // namespace tokenizer_tests

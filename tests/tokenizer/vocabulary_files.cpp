@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../io/temporary_folder.hpp"
 #include "support.hpp"
 #include "tenon/io/file.hpp"
 #include "tenon/tokenizer/byte_pair_tokenizer.hpp"
@@ -15,7 +16,6 @@
 
 using tenon::BytePairTokenizer;
 using tenon::TokenId;
-using tokenizer_tests::TemporaryFolder;
 using Merges = std::vector<BytePairTokenizer::Merge>;
 
 namespace {

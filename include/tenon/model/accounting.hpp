@@ -92,6 +92,12 @@ struct TrainingMemory {
 
 namespace detail {
 
+/// Numbers for each token that a feed-forward layer keeps: what goes into its function, and comes out.
+template <class C>
+constexpr double kept_by_feed_forward(const TransformerSizes& s) {
+    return double(s.hidden) * (is_gated(C::feed_forward) ? 3 : 2);
+}
+
 /// Numbers for each token that a block keeps for its backward pass, its input included.
 template <class C>
 constexpr double kept_by_block(const TransformerSizes& s) {
@@ -101,8 +107,7 @@ constexpr double kept_by_block(const TransformerSizes& s) {
     constexpr int normed = C::norm == NormKind::none ? 0 : C::placement == NormPlacement::both ? 4 : 2;
     const double raw = C::query_key_norm == QueryKeyNorm::none ? 0 : query + key;
     const double attention = raw + query + 2 * key + query + s.heads;  // the last: log-sum-exp
-    const double feed_forward = double(s.hidden) * (is_gated(C::feed_forward) ? 3 : 2);
-    return (inputs + normed) * width + attention + feed_forward;
+    return (inputs + normed) * width + attention + kept_by_feed_forward<C>(s);
 }
 
 }  // namespace detail
@@ -130,7 +135,7 @@ constexpr TrainingMemory training_memory(const TransformerSizes& s, const Traini
     const double kept = s.depth * (recomputes ? width : block) + (has_last_norm ? width : 0);
     memory.activations = detail::saturated(tokens * (kept * activation_bytes + width * gradient_bytes));
     // Gradients of the widest layer's inputs and outputs; a block that runs again; logits.
-    const double branch = double(s.hidden) * (is_gated(C::feed_forward) ? 3 : 2);
+    const double branch = detail::kept_by_feed_forward<C>(s);
     const double logits = std::min<double>(tokens, CrossEntropy::gradient_block) * s.vocabulary;
     memory.transient = detail::saturated(
         tokens * ((branch + 3 * width) * gradient_bytes + (recomputes ? block * activation_bytes : 0)) +

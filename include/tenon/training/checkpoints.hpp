@@ -55,6 +55,15 @@ inline std::string damaged_path(const std::string& folder, std::int64_t step) {
     return checkpoint_path(folder, step) + ".damaged";
 }
 
+/// The steps that folders within a folder are named after, ascending, whatever is in them. Throws FileError.
+inline std::vector<std::int64_t> named_steps(const std::string& folder) {
+    std::vector<std::int64_t> steps;
+    for (const std::string& name : names_in_folder(folder))
+        if (const std::optional<std::int64_t> step = checkpoint_step(name)) steps.push_back(*step);
+    std::sort(steps.begin(), steps.end());
+    return steps;
+}
+
 /// Removes a step's folder, unless somebody has put something else there.
 inline void remove_empty(const std::string& step_folder) {
     ::rmdir(step_folder.c_str());  // fails where it is not empty, as it should
@@ -149,12 +158,8 @@ inline std::string differences(const TrainingState& state, const Safetensors& fi
 
 /// The steps of which a folder has checkpoints, ascending, whole or damaged. Throws FileError.
 inline std::vector<std::int64_t> checkpoint_steps(const std::string& folder) {
-    std::vector<std::int64_t> steps;
-    for (const std::string& name : names_in_folder(folder)) {
-        const std::optional<std::int64_t> step = detail::checkpoint_step(name);
-        if (step && path_exists(checkpoint_path(folder, *step))) steps.push_back(*step);
-    }
-    std::sort(steps.begin(), steps.end());
+    std::vector<std::int64_t> steps = detail::named_steps(folder);
+    std::erase_if(steps, [&](std::int64_t step) { return !path_exists(checkpoint_path(folder, step)); });
     return steps;
 }
 
@@ -162,11 +167,11 @@ namespace detail {
 
 /// Removes the checkpoints that were damaged, and set aside.
 inline void remove_damaged(const std::string& folder) {
-    for (const std::string& name : names_in_folder(folder)) {
-        const std::optional<std::int64_t> step = checkpoint_step(name);
-        if (!step || !path_exists(damaged_path(folder, *step))) continue;
-        remove_file(damaged_path(folder, *step));
-        remove_empty(folder + "/" + name);
+    for (const std::int64_t step : named_steps(folder)) {
+        const std::string path = damaged_path(folder, step);
+        if (!path_exists(path)) continue;
+        remove_file(path);
+        remove_empty(folder_of(path));
     }
 }
 
@@ -257,11 +262,10 @@ inline std::optional<ResumedTraining> load_training(const std::string& folder, c
 /// Removes what a killed run left in a folder of checkpoints while it wrote or removed one. Not for a folder
 /// in which another process is writing. Throws FileError.
 inline void remove_unfinished_checkpoints(const std::string& folder) {
-    for (const std::string& name : names_in_folder(folder)) {
-        const std::optional<std::int64_t> step = detail::checkpoint_step(name);
-        if (!step) continue;
-        remove_unfinished(checkpoint_path(folder, *step));
-        detail::remove_empty(folder + "/" + name);
+    for (const std::int64_t step : detail::named_steps(folder)) {
+        const std::string path = checkpoint_path(folder, step);
+        remove_unfinished(path);
+        detail::remove_empty(folder_of(path));
     }
 }
 
