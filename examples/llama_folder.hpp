@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdio>
 #include <string>
 
@@ -24,6 +25,10 @@ void save_llama(Model& model, const tenon::BytePairTokenizer& tokenizer, const s
         throw tenon::Error(
             "save_llama: expected half-split rotary pairs, and no window, scale, soft cap or base width: a "
             "Llama has none");
+    using T = typename Model::Value;
+    const char* const dtype = std::same_as<T, tenon::bf16>  ? "bfloat16"
+                              : std::same_as<T, tenon::f16> ? "float16"
+                                                            : "float32";
     std::remove((folder + "/config.json").c_str());
     tenon::create_folder(folder);
     tokenizer.save(folder);
@@ -54,6 +59,6 @@ void save_llama(Model& model, const tenon::BytePairTokenizer& tokenizer, const s
     real("rope_theta", sizes.rotary_base);
     text += "  \"hidden_act\": \"silu\",\n  \"attention_bias\": false,\n  \"mlp_bias\": false,\n";
     text += std::string("  \"tie_word_embeddings\": ") + (sizes.tied ? "true" : "false") +
-            ",\n  \"dtype\": \"float32\"\n}\n";
+            ",\n  \"dtype\": \"" + dtype + "\"\n}\n";
     tenon::write_file(folder + "/config.json", text);
 }

@@ -12,10 +12,9 @@
 #include <tenon/io/token_file.hpp>
 #include <tenon/tokenizer.hpp>
 
+#include "learner.hpp"
 #include "texts.hpp"
 #include "train_lm_options.hpp"
-
-using Token = std::uint16_t;
 
 /// The checksum of a text, or of tokens.
 template <class Items>

@@ -7,14 +7,22 @@
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 #include <tenon/autograd/parameter.hpp>
+#include <tenon/core/cast.hpp>
+#include <tenon/core/compare.hpp>
 #include <tenon/core/elements.hpp>
+#include <tenon/core/on_host.hpp>
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/tensor.hpp>
+#include <tenon/core/to_device.hpp>
+#include <tenon/nn/host_elements.hpp>
+
+#include "device.hpp"
 
 namespace tenon::support {
 
@@ -31,33 +39,111 @@ private:
     std::uint32_t state_;
 };
 
-/// A tensor of such numbers, scaled and shifted.
+/// A tensor of such numbers.
 template <class T, class S, class... N>
-Tensor<T, S> numbers(std::uint32_t seed, N... lengths) {
+Tensor<T, S, Device> numbers(std::uint32_t seed, N... lengths) {
     auto result = Tensor<T, S>::uninitialized(lengths...);
     Numbers next(seed);
     for (T& element : result.span()) element = convert<T>(next());
-    return result;
+    return to_device<Device>(result);
 }
 
 template <class S, class... N>
-Parameter<double, S> parameter(std::uint32_t seed, N... lengths) {
-    return Parameter<double, S>(numbers<double, S>(seed, lengths...));
+Parameter<double, S, Device> parameter(std::uint32_t seed, N... lengths) {
+    return Parameter<double, S, Device>(numbers<double, S>(seed, lengths...));
+}
+
+/// The element at these indices, for the host.
+template <class T, class S, class D, class Tracking, class Layout, class... I>
+T at(const Tensor<T, S, D, Tracking, Layout>& x, I... indices) {
+    // The same tensor as if it were the host's, for the address.
+    const Tensor<T, S, Cpu, Untracked, Layout> elements({}, x.data(), x.extents(), x.layout());
+    T value;
+    Memory<D>::copy(&elements(indices...), 1, &value);
+    return value;
+}
+
+/// Writes the element at these indices.
+template <class T, class S, class D, class Tracking, class Layout, class... I>
+void set(const Tensor<T, S, D, Tracking, Layout>& x, T value, I... indices) {
+    Tensor<T, S, Cpu, Untracked, Layout> elements({}, x.data(), x.extents(), x.layout());
+    Memory<D>::copy(&value, 1, &elements(indices...));
+}
+
+/// A copy of a parameter's elements for the host.
+template <class T>
+std::vector<T> elements(const ParameterBase& parameter) {
+    const HostElements<T, Device> here(parameter);
+    return std::vector<T>(here.data(), here.data() + parameter.size());
+}
+
+/// Writes all of a parameter's elements.
+template <class T>
+void assign(const ParameterBase& parameter, const std::vector<T>& elements) {
+    Memory<Device>::copy(elements.data(), parameter.size(), static_cast<T*>(parameter.data));
+}
+
+/// A copy for the host of what an optimizer keeps: memory of the device, or a counter of the host.
+inline std::vector<char> bytes_of(std::size_t count, const void* data) {
+    std::vector<char> bytes(count);
+    Memory<Device>::copy(static_cast<const char*>(data), static_cast<std::int64_t>(bytes.size()),
+                         bytes.data());
+    return bytes;
+}
+inline void write_bytes(const std::vector<char>& bytes, void* data) {
+    Memory<Device>::copy(bytes.data(), static_cast<std::int64_t>(bytes.size()), static_cast<char*>(data));
+}
+
+inline constexpr bool is_cpu = std::same_as<Device, Cpu>;
+
+/// How far results of T may lie from those that f32 gives. The CPU computes in f32 and rounds once; a GPU
+/// keeps what lies between, gradients above all, in T.
+template <class T>
+inline constexpr double error_of_steps = is_cpu ? 1e-6 : (std::same_as<T, bf16> ? 0x1p-8 : 0x1p-11);
+
+/// What a failing function says, and "no error" of one that does not.
+template <class Run>
+std::string words_of(Run&& run) {
+    try {
+        run();
+    } catch (const Error& error) {
+        return error.what();
+    }
+    return "no error";
 }
 
 /// Whether two packed tensors have the same extents and the same bits.
 template <class A, class B>
 bool same_bits(const A& a, const B& b) {
-    return a.extents() == b.extents() &&
-           std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(*a.data())) == 0;
+    const auto& x = on_host(a);
+    const auto& y = on_host(b);
+    return x.extents() == y.extents() &&
+           std::memcmp(x.data(), y.data(), static_cast<std::size_t>(x.size()) * sizeof(*x.data())) == 0;
 }
 
 /// The elements of any tensor, in row-major order, as f64.
 template <class X>
 std::vector<double> values(const X& x) {
-    const Elements elements(x.view());
+    const auto& here = on_host(x);
+    const Elements elements(here.view());
     std::vector<double> result;
     for (std::int64_t i = 0; i < elements.size(); ++i) result.push_back(convert<double>(elements[i]));
+    return result;
+}
+
+/// Whether y, of 16 bits, is what f32 gives, rounded: on the CPU to the last bit.
+template <class Y, class Wide>
+bool is_rounded(const Y& y, const Wide& wide) {
+    using T = typename Y::value_type;
+    if (is_cpu) return values(y) == values(cast<T>(wide));
+    return relative_error(y, wide) < 2 * error_of_steps<T>;
+}
+
+/// Numbers as a seed of y's backward pass.
+template <class Y>
+auto seed_of(const Y&, const std::vector<double>& numbers) {
+    std::vector<GradientOf<typename Y::value_type, typename Y::device_type>> result;
+    for (const double x : numbers) result.push_back(convert<typename decltype(result)::value_type>(x));
     return result;
 }
 
@@ -65,7 +151,8 @@ std::vector<double> values(const X& x) {
 /// size.
 template <class X, std::invocable<std::int64_t> F>
 double worst_error(const X& x, F&& expected) {
-    const Elements elements(x.view());
+    const auto& here = on_host(x);
+    const Elements elements(here.view());
     double worst = 0;
     for (std::int64_t i = 0; i < elements.size(); ++i) {
         const double exact = expected(i),
@@ -94,7 +181,8 @@ private:
     int before_;
 };
 
-/// The bits of what `run` returns, a vector of numbers, are the same for one, two and three threads.
+/// The bits of what `run` returns, a vector of numbers, are the same for one, two and three threads; of
+/// kernels of a GPU, which the host's threads do not enter, run after run.
 template <class F>
 bool same_for_any_thread_count(F&& run) {
     std::vector<double> first;

@@ -14,6 +14,8 @@
 #include <tenon/core/precision.hpp>
 #include <tenon/core/print.hpp>
 #include <tenon/core/random.hpp>
+#include <tenon/core/readback.hpp>
+#include <tenon/core/repeated_work.hpp>
 #include <tenon/core/tensor.hpp>
 #include <tenon/data/byte_ngram.hpp>
 #include <tenon/expression/cpu.hpp>
@@ -37,6 +39,7 @@
 #include <tenon/nn/features.hpp>
 #include <tenon/nn/feed_forward.hpp>
 #include <tenon/nn/initialize.hpp>
+#include <tenon/nn/initialize_cpu.hpp>
 #include <tenon/nn/linear.hpp>
 #include <tenon/nn/norm.hpp>
 #include <tenon/nn/self_attention.hpp>
@@ -54,7 +57,9 @@
 #include <tenon/op/log_softmax/cpu.hpp>
 #include <tenon/op/log_softmax/log_softmax.hpp>
 #include <tenon/op/matmul/cpu.hpp>
+#include <tenon/op/matmul/gelu_feed_forward.hpp>
 #include <tenon/op/matmul/matmul.hpp>
+#include <tenon/op/matmul/matmul_add.hpp>
 #include <tenon/op/rms_norm/rms_norm.hpp>
 #include <tenon/op/rotary/cpu.hpp>
 #include <tenon/op/rotary/rotary.hpp>
@@ -77,7 +82,9 @@
 #include <tenon/training/batches.hpp>
 #include <tenon/training/evaluate.hpp>
 #include <tenon/training/interval.hpp>
+#include <tenon/training/loader.hpp>
 #include <tenon/training/mixed_batches.hpp>
 #include <tenon/training/non_finite.hpp>
 #include <tenon/training/progress.hpp>
+#include <tenon/training/trainer.hpp>
 #include <tenon/training/training_state.hpp>

@@ -5,15 +5,13 @@
 
 #include <tenon/autograd/gradient_check.hpp>
 #include <tenon/autograd/tape.hpp>
-#include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>
-#include <tenon/expression/reduction_cpu.hpp>
-#include <tenon/op/view/cpu.hpp>
 #include <tenon/op/view/view.hpp>
 
 #include "../support.hpp"
 
 using namespace tenon;
+using support::Device;
 using support::parameter;
 
 namespace {
@@ -25,7 +23,7 @@ struct FailingNode : Node {
     void backward() { throw Error("out of memory"); }
 };
 
-auto failing(const Tensor<double, Vector, Cpu, Tracked>& x) { return track<FailingNode>(detach(x)); }
+auto failing(const Tensor<double, Vector, Device, Tracked>& x) { return track<FailingNode>(detach(x)); }
 
 }  // namespace
 
@@ -108,7 +106,7 @@ TEST_CASE("each thread has a tape of its own") {
 
 TEST_CASE("a graph that nothing refers to is dropped, and its memory with it") {
     const auto x = parameter<Vector>(1);
-    const std::size_t before = Memory<Cpu>::used_bytes();
+    const std::size_t before = Memory<Device>::used_bytes();
     {
         Tensor h = x * x;
         Tensor y = exp(h);
@@ -118,18 +116,18 @@ TEST_CASE("a graph that nothing refers to is dropped, and its memory with it") {
         CHECK(Tape::current().node_count() == 2);
     }
     CHECK(Tape::current().node_count() == 0);
-    CHECK(Memory<Cpu>::used_bytes() == before);
+    CHECK(Memory<Device>::used_bytes() == before);
 }
 
 TEST_CASE("backward gives back what it has consumed") {
     const auto x = parameter<Vector>(1);
     x.accumulated_gradient();
-    const std::size_t before = Memory<Cpu>::used_bytes();
+    const std::size_t before = Memory<Device>::used_bytes();
     backward([&] {
         Tensor h = exp(x);
         return sum(h * h);
     }());
-    CHECK(Memory<Cpu>::used_bytes() == before);
+    CHECK(Memory<Device>::used_bytes() == before);
 }
 
 TEST_CASE("an exception in a backward pass leaves the tape usable") {

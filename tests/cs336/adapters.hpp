@@ -7,7 +7,8 @@
 #include <vector>
 
 #include <tenon/files.hpp>
-#include <tenon/tenon.hpp>
+
+#include "../device.hpp"
 
 /// The adapters of CS336's first assignment under their own names: how each piece is written with tenon. Of
 /// arguments that a shape, a configuration or a weight already tells, none is repeated. Those of the
@@ -15,12 +16,13 @@
 namespace cs336 {
 
 using namespace tenon;
+using support::Device;
 
-using Plain = Setting<Cpu, F32, Untracked>;
+using Plain = Setting<Device, F32, Untracked>;
 
 /// weight [out, in], x [..., in] -> [..., out].
 template <auto Out, auto In, class X>
-auto run_linear(const Tensor<float, Shape<Out, In>>& weight, const X& x) {
+auto run_linear(const Tensor<float, Shape<Out, In>, Device>& weight, const X& x) {
     Linear<Plain, Out, In> layer;
     copy_to(layer.weight.value(), weight);
     return layer(x);
@@ -33,20 +35,21 @@ auto run_embedding(const W& weight, const Ids& ids) {
 }
 
 template <auto Width, class X>
-auto run_rmsnorm(double epsilon, const Tensor<float, Shape<Width>>& gain, const X& x) {
+auto run_rmsnorm(double epsilon, const Tensor<float, Shape<Width>, Device>& gain, const X& x) {
     Norm<Plain, Width> layer(epsilon);
     copy_to(layer.gain.value(), gain);
     return layer(x);
 }
 
 template <class X>
-Tensor<float, typename X::shape_type> run_silu(const X& x) {
+Tensor<float, typename X::shape_type, Device> run_silu(const X& x) {
     return silu(x);
 }
 
 template <auto Width, auto Hidden, class X>
-auto run_swiglu(const Tensor<float, Shape<Hidden, Width>>& w1, const Tensor<float, Shape<Width, Hidden>>& w2,
-                const Tensor<float, Shape<Hidden, Width>>& w3, const X& x) {
+auto run_swiglu(const Tensor<float, Shape<Hidden, Width>, Device>& w1,
+                const Tensor<float, Shape<Width, Hidden>, Device>& w2,
+                const Tensor<float, Shape<Hidden, Width>, Device>& w3, const X& x) {
     FeedForward<Plain, Width, Hidden> layer;
     copy_to(layer.gate.weight.value(), w1);
     copy_to(layer.down.weight.value(), w2);
@@ -58,7 +61,7 @@ auto run_swiglu(const Tensor<float, Shape<Hidden, Width>>& w1, const Tensor<floa
 template <class X>
 auto run_rope(double theta, int max_seq_len, const X& x) {
     const int time = x.extent(-2), width = x.extent(-1);
-    const RotaryTable<float> table(max_seq_len, width, theta);
+    const RotaryTable<float, Device> table(max_seq_len, width, theta);
     const auto one_head =
         reshape<Shape<dyn, dyn, 1, dyn>>(x, static_cast<int>(x.size()) / (time * width), time, width);
     return reshape<typename X::shape_type>(rotary(one_head, table, RotaryPairs::interleaved));
@@ -68,7 +71,7 @@ auto run_rope(double theta, int max_seq_len, const X& x) {
 template <class X, class Positions>
 auto run_rope(double theta, int max_seq_len, const X& x, const Positions& token_positions) {
     const int time = x.extent(-2), width = x.extent(-1), rows = static_cast<int>(x.size()) / (time * width);
-    const RotaryTable<float> table(max_seq_len, width, theta);
+    const RotaryTable<float, Device> table(max_seq_len, width, theta);
     const auto one_head = reshape<Shape<dyn, dyn, 1, dyn>>(x, rows, time, width);
     const auto positions = reshape<Shape<dyn, dyn>>(token_positions, rows, time);
     return reshape<typename X::shape_type>(rotary(one_head, table, RotaryPairs::interleaved, positions));
@@ -104,10 +107,10 @@ void load_attention(Layer& layer, const W& q, const W& k, const W& v, const W& o
 
 /// Weights [width, width], x [batch, time, width].
 template <auto Heads, auto Width, class X>
-auto run_multihead_self_attention(const Tensor<float, Shape<Width, Width>>& q,
-                                  const Tensor<float, Shape<Width, Width>>& k,
-                                  const Tensor<float, Shape<Width, Width>>& v,
-                                  const Tensor<float, Shape<Width, Width>>& output, const X& x) {
+auto run_multihead_self_attention(const Tensor<float, Shape<Width, Width>, Device>& q,
+                                  const Tensor<float, Shape<Width, Width>, Device>& k,
+                                  const Tensor<float, Shape<Width, Width>, Device>& v,
+                                  const Tensor<float, Shape<Width, Width>, Device>& output, const X& x) {
     SelfAttention<Plain, Width, Heads, Heads, Width / Heads, WithoutPositions> layer;
     load_attention(layer, q, k, v, output);
     return layer(x, Absent(), NoCache());
@@ -115,13 +118,14 @@ auto run_multihead_self_attention(const Tensor<float, Shape<Width, Width>>& q,
 
 template <auto Heads, auto Width, class X>
 auto run_multihead_self_attention_with_rope(int max_seq_len, double theta,
-                                            const Tensor<float, Shape<Width, Width>>& q,
-                                            const Tensor<float, Shape<Width, Width>>& k,
-                                            const Tensor<float, Shape<Width, Width>>& v,
-                                            const Tensor<float, Shape<Width, Width>>& output, const X& x) {
+                                            const Tensor<float, Shape<Width, Width>, Device>& q,
+                                            const Tensor<float, Shape<Width, Width>, Device>& k,
+                                            const Tensor<float, Shape<Width, Width>, Device>& v,
+                                            const Tensor<float, Shape<Width, Width>, Device>& output,
+                                            const X& x) {
     SelfAttention<Plain, Width, Heads, Heads, Width / Heads> layer;
     load_attention(layer, q, k, v, output);
-    return layer(x, RotaryTable<float>(max_seq_len, Width / Heads, theta), NoCache());
+    return layer(x, RotaryTable<float, Device>(max_seq_len, Width / Heads, theta), NoCache());
 }
 
 /// The first block of a model in a file with the assignment's names; x [batch, time, width].
@@ -131,15 +135,16 @@ auto run_transformer_block(int max_seq_len, double theta, const Safetensors& wei
     Block<Plain, Attention, Width, Hidden> block(Attention(), 1e-5);
     for_each_parameter(block, [&](std::string_view name, ParameterBase& parameter) {
         const auto bytes = weights.at(checkpoint_name(Cs336::names, "blocks.0." + std::string(name))).bytes;
-        std::memcpy(parameter.data, bytes.data(), bytes.size());
+        Memory<Device>::copy(bytes.data(), static_cast<std::int64_t>(bytes.size()),
+                             static_cast<std::byte*>(parameter.data));
     });
-    return block(x, RotaryTable<float>(max_seq_len, Width / Heads, theta), NoCache());
+    return block(x, RotaryTable<float, Device>(max_seq_len, Width / Heads, theta), NoCache());
 }
 
 /// `Sizes` is the configuration, `weights` a file with the assignment's names; ids [batch, time].
 template <class Sizes, class Ids>
 auto run_transformer_lm(const Safetensors& weights, const Ids& ids) {
-    Transformer<Sizes> model;
+    Transformer<Sizes, Device> model;
     load_parameters(model, weights, Cs336::names);
     return model(ids).tensor();
 }
@@ -151,7 +156,7 @@ float run_cross_entropy(const X& logits, const Targets& targets) {
 
 /// The optimizer is a class template; made from a model, or from bare parameters.
 inline auto get_adamw(const ParameterList& parameters, const AdamWOptions& options) {
-    return AdamW<float, float, Cpu>(parameters, options);
+    return AdamW<float, float, Device>(parameters, options);
 }
 
 inline double run_get_lr_cosine_schedule(std::int64_t it, double max_learning_rate, double min_learning_rate,
@@ -160,7 +165,7 @@ inline double run_get_lr_cosine_schedule(std::int64_t it, double max_learning_ra
 }
 
 inline void run_gradient_clipping(const std::vector<ParameterBase*>& parameters, double max_l2_norm) {
-    clip_gradient_norm<float, Cpu>(parameters, max_l2_norm);
+    clip_gradient_norm<float, Device>(parameters, max_l2_norm);
 }
 
 /// Batch number `step`. The device is a type, so that a wrong one does not compile.

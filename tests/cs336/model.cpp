@@ -37,7 +37,8 @@ TEST_CASE("run_transformer_lm") {
 }
 
 TEST_CASE("run_transformer_lm with every extent known at run time") {
-    const auto model = load_model<Transformer<DynamicTransformer<>>>(sizes, state_dict(), Cs336::names);
+    const auto model =
+        load_model<Transformer<DynamicTransformer<>, Device>>(sizes, state_dict(), Cs336::names);
     const auto expected = value<float, Shape<batch, queries, vocabulary>>("transformer_lm");
     CHECK(all_close(model(in_indices()).tensor(), expected, tolerance));
 }

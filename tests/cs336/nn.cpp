@@ -14,15 +14,15 @@ constexpr Tolerance tolerance{.relative = 1e-4, .absolute = 1e-6};
 
 using Hidden = Shape<batch, queries, d_model>;
 
-Tensor<float, Hidden> in_embeddings() { return value<float, Hidden>("in_embeddings"); }
+Tensor<float, Hidden, Device> in_embeddings() { return value<float, Hidden>("in_embeddings"); }
 
 /// A matrix of the first block.
 template <auto Out, auto In>
-Tensor<float, Shape<Out, In>> matrix(const std::string& name) {
+Tensor<float, Shape<Out, In>, Device> matrix(const std::string& name) {
     return weight<Shape<Out, In>>("layers.0." + name);
 }
 
-Tensor<float, Shape<d_model, d_model>> projection(const std::string& name) {
+Tensor<float, Shape<d_model, d_model>, Device> projection(const std::string& name) {
     return matrix<d_model, d_model>("attn." + name + "_proj");
 }
 

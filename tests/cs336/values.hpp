@@ -8,10 +8,15 @@
 #include <tenon/autograd/parameter.hpp>
 #include <tenon/core/error.hpp>
 #include <tenon/core/tensor.hpp>
+#include <tenon/core/to_device.hpp>
 #include <tenon/io/safetensors.hpp>
+
+#include "../device.hpp"
 
 /// What make_values.py has computed.
 namespace cs336 {
+
+using tenon::support::Device;
 
 /// The fixtures' sizes.
 inline constexpr int batch = 4, queries = 12, keys = 16, d_model = 64, heads = 4, d_ff = 128, layers = 3,
@@ -20,7 +25,7 @@ inline constexpr double rope_theta = 10'000;
 
 /// A tensor of a file, of exactly this type and shape.
 template <class T, class S>
-tenon::Tensor<T, S> read(const tenon::Safetensors& file, std::string_view name) {
+tenon::Tensor<T, S, Device> read(const tenon::Safetensors& file, std::string_view name) {
     const tenon::SafetensorsEntry& entry = file.at(name);
     auto result = tenon::Tensor<T, S>::uninitialized();
     const tenon::Extents& extents = result.extents();
@@ -28,7 +33,7 @@ tenon::Tensor<T, S> read(const tenon::Safetensors& file, std::string_view name) 
         entry.shape != std::vector<std::int64_t>(extents.size, extents.size + extents.rank))
         throw tenon::FileError(file.where() + ": " + std::string(name) + ": another type or shape");
     std::memcpy(result.data(), entry.bytes.data(), entry.bytes.size());
-    return result;
+    return tenon::to_device<Device>(result);
 }
 
 /// The inputs and outputs of the functions.
@@ -38,7 +43,7 @@ inline const tenon::Safetensors& values() {
 }
 
 template <class T, class S>
-tenon::Tensor<T, S> value(std::string_view name) {
+tenon::Tensor<T, S, Device> value(std::string_view name) {
     return read<T, S>(values(), name);
 }
 
@@ -63,7 +68,7 @@ inline const tenon::Safetensors& state_dict() {
 }
 
 template <class S>
-tenon::Tensor<float, S> weight(const std::string& name) {
+tenon::Tensor<float, S, Device> weight(const std::string& name) {
     return read<float, S>(state_dict(), name + ".weight");
 }
 

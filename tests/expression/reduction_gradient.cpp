@@ -2,20 +2,18 @@
 
 #include <tenon/autograd/gradient_check.hpp>
 #include <tenon/core/compare.hpp>
-#include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>
-#include <tenon/expression/reduction_cpu.hpp>
-#include <tenon/op/view/cpu.hpp>
 #include <tenon/op/view/view.hpp>
 
 #include "../support.hpp"
 
 using namespace tenon;
+using support::Device;
 using support::parameter;
 
 namespace {
 
-constexpr int packet = Packet<double>::size;
+using support::packet;
 constexpr double bound = 1e-6;
 using Matrix = Shape<dyn, dyn>;
 
@@ -60,12 +58,13 @@ TEST_CASE("reductions over several last axes") {
 }
 
 TEST_CASE("equal greatest elements share the gradient") {
-    const Parameter<double, Shape<2, 3>> x(Tensor<double, Shape<2, 3>>::of({1, 5, 5, 2, 2, 2}));
+    const Parameter<double, Shape<2, 3>, Device> x(
+        Tensor<double, Shape<2, 3>, Device>::of({1, 5, 5, 2, 2, 2}));
     const double seed[] = {1, 2, 3};
     backward(Tensor(max<axis<1>>(x)), std::span(seed, 2));
     CHECK(all_close(x.accumulated_gradient(),
-                    Tensor<double, Shape<2, 3>>::of({0, 0.5, 0.5, 2. / 3, 2. / 3, 2. / 3})));
-    Parameter<double, Shape<2, 3>> y(Tensor<double, Shape<2, 3>>::of({1, 5, 5, 1, 2, 2}));
+                    Tensor<double, Shape<2, 3>, Device>::of({0, 0.5, 0.5, 2. / 3, 2. / 3, 2. / 3})));
+    Parameter<double, Shape<2, 3>, Device> y(Tensor<double, Shape<2, 3>, Device>::of({1, 5, 5, 1, 2, 2}));
     backward(Tensor(min<axis<0>>(y)), seed);
     CHECK(support::values(y.accumulated_gradient()) == std::vector<double>{0.5, 0, 0, 0.5, 2, 3});
 }

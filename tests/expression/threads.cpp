@@ -4,10 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <tenon/autograd/parameter.hpp>
-#include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>
-#include <tenon/expression/reduction_cpu.hpp>
-#include <tenon/op/view/cpu.hpp>
 #include <tenon/op/view/view.hpp>
 
 #include "../support.hpp"

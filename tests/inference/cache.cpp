@@ -5,12 +5,20 @@
 #include "../nn/model.hpp"
 
 using namespace tenon;
+using support::Device;
 using support::tokens;
 
 namespace {
 
-using Static = Transformer<support::Small, Cpu, F64>;
-using Dynamic = Transformer<DynamicTransformer<>, Cpu, F64>;
+using Static = Transformer<support::Small, Device, F64>;
+using Dynamic = Transformer<DynamicTransformer<>, Device, F64>;
+
+struct Learned : support::Small {
+    static constexpr Positions positions = Positions::learned;
+};
+struct Alibi : support::Small {
+    static constexpr Positions positions = Positions::alibi;
+};
 
 /// The greatest difference between a cached model's logits, over pieces of the given length, and those of one
 /// pass.
@@ -26,9 +34,9 @@ double worst(const Model& model, int piece) {
         const auto part = contiguous(slice<1>(ids, begin, end));
         const auto logits = model(part, cache).tensor();
         CHECK(cache.length() == end);
-        const auto expected = contiguous(slice<1>(whole, begin, end));
-        for (std::int64_t i = 0; i < logits.size(); ++i)
-            error = std::max(error, std::abs(logits.data()[i] - expected.data()[i]));
+        const auto found = support::values(logits), expected = support::values(slice<1>(whole, begin, end));
+        for (std::size_t i = 0; i < found.size(); ++i)
+            error = std::max(error, std::abs(found[i] - expected[i]));
     }
     return error;
 }
@@ -42,6 +50,33 @@ TEST_CASE("token by token, or in pieces, a cached model gives what one pass give
         CHECK(worst(model, piece) < 1e-12);
         CHECK(worst(open, piece) < 1e-12);
     }
+}
+
+TEST_CASE("a token whose place stands in the device's memory gives what one pass gives") {
+    const auto check = [](const auto& model) {
+        constexpr int time = 13, prompt = 4;
+        const auto ids = tokens(2, time, 5);
+        const auto whole = model(ids).tensor();
+        KeyValueCache<std::remove_cvref_t<decltype(model)>> cache(model, 2, time);
+        model(contiguous(slice<1>(ids, 0, prompt)), cache);
+        auto steady = cache.steady();
+        const auto token = Tensor<int, Shape<2, 1>, Device>::uninitialized();
+        for (int at = prompt; at < time; ++at) {
+            copy_to(token, slice<1>(ids, at, at + 1));
+            steady.place(cache.length());
+            const auto logits = model(token, steady).tensor();
+            cache.advance(1);
+            const auto found = support::values(logits),
+                       expected = support::values(slice<1>(whole, at, at + 1));
+            for (std::size_t i = 0; i < found.size(); ++i) CHECK(std::abs(found[i] - expected[i]) < 1e-12);
+        }
+        CHECK_THROWS_WITH_AS(steady.place(cache.length()), "cache: expected at most 13 positions, got 14",
+                             ShapeError);
+    };
+    check(Static(seed(1)));
+    check(Dynamic(seed(1), sizes_of<support::Small>()));
+    check(Transformer<Learned, Device, F64>(seed(1)));
+    check(Transformer<Alibi, Device, F64>(seed(1)));
 }
 
 TEST_CASE("a truncated cache goes on from there") {

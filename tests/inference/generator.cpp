@@ -10,11 +10,12 @@
 #include "../nn/model.hpp"
 
 using namespace tenon;
+using support::Device;
 
 namespace {
 
-using Static = Transformer<support::Small, Cpu, F64>;
-using Dynamic = Transformer<DynamicTransformer<>, Cpu, F64>;
+using Static = Transformer<support::Small, Device, F64>;
+using Dynamic = Transformer<DynamicTransformer<>, Device, F64>;
 using Tokens = std::vector<std::int32_t>;
 
 constexpr int context = support::Small::context;
@@ -45,10 +46,8 @@ Tokens draw(const Model& model, const Tokens& prompt, int count, SamplingOptions
 template <class Model>
 std::vector<double> last_logits(const Model& model, const Tokens& tokens) {
     const int time = static_cast<int>(tokens.size());
-    const Tensor logits = model(Tensor<std::int32_t, Shape<1, dyn>>::from(tokens, time)).tensor();
-    std::vector<double> result;
-    for (int token = 0; token < logits.extent(2); ++token) result.push_back(logits(0, time - 1, token));
-    return result;
+    const Tensor logits = model(Tensor<std::int32_t, Shape<1, dyn>, Device>::from(tokens, time)).tensor();
+    return support::values(slice<1>(logits, time - 1, time));
 }
 
 /// Appends a token as the generator says it does: where the context is full, its older half is forgotten

@@ -2,9 +2,11 @@
 
 #include <tenon/model/accounting.hpp>
 #include <tenon/model/gpt2.hpp>
-#include <tenon/tenon.hpp>
+
+#include "../support.hpp"
 
 using namespace tenon;
+using support::Device;
 
 namespace {
 
@@ -48,7 +50,7 @@ struct Huge : TransformerDefaults {
 
 template <class C>
 std::int64_t counted() {
-    Transformer<C> model;
+    Transformer<C, Device> model;
     std::int64_t count = 0;
     for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) { count += parameter.size(); });
     return count;
@@ -58,27 +60,27 @@ std::int64_t counted() {
 template <class C>
 double kept_over_expected() {
     constexpr int batch = 4;
-    Trainable<Transformer<C>> model{seed(1)};
-    const auto ids = Tensor<int, Shape<batch, C::context>>::filled(3);
+    Trainable<Transformer<C, Device>> model{seed(1)};
+    const auto ids = Tensor<int, Shape<batch, C::context>, Device>::filled(3);
     // From here on gradients have their memory.
     backward(cross_entropy(model(ids), ids));
     for_each_parameter(
         model, [](std::string_view, ParameterBase& parameter) { parameter.gradient->written = false; });
-    const std::size_t before = Memory<Cpu>::used_bytes();
+    const std::size_t before = Memory<Device>::used_bytes();
     const auto loss = cross_entropy(model(ids), ids);
-    const double kept = static_cast<double>(Memory<Cpu>::used_bytes() - before);
-    constexpr TrainingMemory expected = training_memory<Transformer<C>>({.batch = batch});
+    const double kept = static_cast<double>(Memory<Device>::used_bytes() - before);
+    constexpr TrainingMemory expected = training_memory<Transformer<C, Device>>({.batch = batch});
     return kept / static_cast<double>(expected.activations);
 }
 
 }  // namespace
 
 TEST_CASE("parameters are counted without a model") {
-    CHECK(parameter_count<Transformer<Small>>() == counted<Small>());
-    CHECK(parameter_count<Transformer<Gpt2Like>>() == counted<Gpt2Like>());
-    CHECK(parameter_count<Transformer<Both>>() == counted<Both>());
-    CHECK(parameter_count<Transformer<Post>>() == counted<Post>());
-    CHECK(parameter_count<Transformer<Bare>>() == counted<Bare>());
+    CHECK(parameter_count<Transformer<Small, Device>>() == counted<Small>());
+    CHECK(parameter_count<Transformer<Gpt2Like, Device>>() == counted<Gpt2Like>());
+    CHECK(parameter_count<Transformer<Both, Device>>() == counted<Both>());
+    CHECK(parameter_count<Transformer<Post, Device>>() == counted<Post>());
+    CHECK(parameter_count<Transformer<Bare, Device>>() == counted<Bare>());
 }
 
 TEST_CASE("activations take the memory that accounting says") {
@@ -93,9 +95,9 @@ TEST_CASE("activations take the memory that accounting says") {
 }
 
 TEST_CASE("blocks that are computed again have the same loss and gradients") {
-    Trainable<Transformer<Small>> kept{seed(1)};
-    Trainable<Transformer<Recomputed>> recomputed{seed(1)};
-    const auto ids = Tensor<int, Shape<2, 5>>::of({3, 1, 4, 1, 5, 9, 2, 6, 5, 3});
+    Trainable<Transformer<Small, Device>> kept{seed(1)};
+    Trainable<Transformer<Recomputed, Device>> recomputed{seed(1)};
+    const auto ids = Tensor<int, Shape<2, 5>, Device>::of({3, 1, 4, 1, 5, 9, 2, 6, 5, 3});
     const auto a = cross_entropy(kept(ids), ids);
     backward(a);
     const auto b = cross_entropy(recomputed(ids), ids);
@@ -108,7 +110,7 @@ TEST_CASE("blocks that are computed again have the same loss and gradients") {
 }
 
 TEST_CASE("floating-point operations are those of the products") {
-    using Model = Transformer<Small>;
+    using Model = Transformer<Small, Device>;
     // 128 wide: four products with 128 x 128 and three with 128 x 512, two operations an element, three
     // layers.
     static_assert(forward_flops<Model>().projections == 3 * 2 * 4 * 128 * 128);
@@ -125,20 +127,20 @@ TEST_CASE("floating-point operations are those of the products") {
 }
 
 TEST_CASE("memory adds up, and says what fits") {
-    using Model = Transformer<Small>;
+    using Model = Transformer<Small, Device>;
     constexpr TrainingMemory memory = training_memory<Model>({.batch = 2, .time = 32});
     constexpr std::int64_t count = parameter_count<Model>();
     static_assert(memory.parameters == 4 * count && memory.gradients == 4 * count &&
                   memory.optimizer == 8 * count && memory.master == 0);
     static_assert(memory.activations == training_memory<Model>({.batch = 1}).activations);
     static_assert(training_memory<Model>({.recompute = true}).activations < memory.activations);
-    static_assert(training_memory<Transformer<Small, Cpu, F64>>({}).total() ==
+    static_assert(training_memory<Transformer<Small, Device, F64>>({}).total() ==
                   2 * training_memory<Model>({}).total());
     constexpr int most = largest_batch<Model>(64_MiB);
     static_assert(fits_in<Model, 64_MiB>({.batch = most}) && !fits_in<Model, 64_MiB>({.batch = most + 1}));
     CHECK(largest_batch<Model>(1_KiB) == 0);
 
     // Beyond 64 bits nothing fits.
-    static_assert(!fits_in<Transformer<Huge>, 80_GiB>({.batch = 1 << 20}));
-    static_assert(largest_batch<Transformer<Huge>>(80_GiB) == 0);
+    static_assert(!fits_in<Transformer<Huge, Device>, 80_GiB>({.batch = 1 << 20}));
+    static_assert(largest_batch<Transformer<Huge, Device>>(80_GiB) == 0);
 }

@@ -7,27 +7,30 @@
 #include <doctest/doctest.h>
 
 #include <tenon/files.hpp>
-#include <tenon/tenon.hpp>
 
 #include "../io/temporary_folder.hpp"
 #include "../support.hpp"
 
 using namespace tenon;
+using support::at;
+using support::Device;
 
 namespace {
 
 struct Tiny : Gpt2::Features {
     static constexpr int vocabulary = 7, context = 5, width = 4, depth = 2, heads = 2, hidden = 6;
 };
-using Model = Transformer<Tiny>;
-using Open = Transformer<DynamicTransformer<Gpt2::Features>>;
+using Model = Transformer<Tiny, Device>;
+using Open = Transformer<DynamicTransformer<Gpt2::Features>, Device>;
 
 /// A model no two of whose elements are the same.
 Model numbered() {
     Model model;
     float next = 1;
     for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
-        for (std::int64_t i = 0; i < parameter.size(); ++i) static_cast<float*>(parameter.data)[i] = next++;
+        std::vector<float> numbers;
+        for (std::int64_t i = 0; i < parameter.size(); ++i) numbers.push_back(next++);
+        support::assign(parameter, numbers);
     });
     return model;
 }
@@ -36,8 +39,8 @@ template <class M>
 std::vector<float> elements(M& model) {
     std::vector<float> result;
     for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
-        const auto* data = static_cast<const float*>(parameter.data);
-        result.insert(result.end(), data, data + parameter.size());
+        const auto own = support::elements<float>(parameter);
+        result.insert(result.end(), own.begin(), own.end());
     });
     return result;
 }
@@ -128,17 +131,17 @@ TEST_CASE("GPT-2's form, element by element") {
     for (int in = 0; in < 4; ++in)
         for (int out = 0; out < 4; ++out) {
             const char* name = "transformer.h.1.attn.c_attn.weight";
-            CHECK(stored(name, 12 * in + out) == attention.query.weight.value()(out, in));
-            CHECK(stored(name, 12 * in + 4 + out) == attention.key.weight.value()(out, in));
-            CHECK(stored(name, 12 * in + 8 + out) == attention.value.weight.value()(out, in));
+            CHECK(stored(name, 12 * in + out) == at(attention.query.weight.value(), out, in));
+            CHECK(stored(name, 12 * in + 4 + out) == at(attention.key.weight.value(), out, in));
+            CHECK(stored(name, 12 * in + 8 + out) == at(attention.value.weight.value(), out, in));
         }
     for (int out = 0; out < 4; ++out) {
-        CHECK(stored("transformer.h.1.attn.c_attn.bias", 4 + out) == attention.key.bias.value()(out));
+        CHECK(stored("transformer.h.1.attn.c_attn.bias", 4 + out) == at(attention.key.bias.value(), out));
         for (int in = 0; in < 6; ++in)
             CHECK(stored("transformer.h.1.mlp.c_proj.weight", 4 * in + out) ==
-                  model.blocks[1].feed_forward.down.weight.value()(out, in));
+                  at(model.blocks[1].feed_forward.down.weight.value(), out, in));
     }
-    CHECK(stored("transformer.wte.weight", 4 * 3 + 1) == model.embedding.value()(3, 1));
+    CHECK(stored("transformer.wte.weight", 4 * 3 + 1) == at(model.embedding.value(), 3, 1));
 }
 
 TEST_CASE("what was saved is loaded, with and without the prefix, beside masks") {
@@ -201,20 +204,20 @@ TEST_CASE("sizes that a file does not have are refused before memory is taken fo
     sizes = sizes_of<Tiny>();
     sizes.hidden = 2'000'000'000;
     sizes.vocabulary = 2'000'000'000;
-    Memory<Cpu>::reset_peak();
-    const std::size_t before = Memory<Cpu>::used_bytes();
+    Memory<Device>::reset_peak();
+    const std::size_t before = Memory<Device>::used_bytes();
     CHECK(message_for([](auto&) {}, sizes).starts_with("7 tensors are not this model's:"));
-    CHECK(Memory<Cpu>::peak_bytes() - before < 1'000'000);
+    CHECK(Memory<Device>::peak_bytes() - before < 1'000'000);
 }
 
 TEST_CASE("elements are converted from whatever reals a file has") {
     const TemporaryFolder folder;
     Model model = numbered();
-    Transformer<Tiny, Cpu, F64> wide;
+    Transformer<Tiny, Device, F64> wide;
     save_parameters(model, folder / "f32", Gpt2::names);
     load_parameters(wide, Safetensors::open(folder / "f32"), Gpt2::names);
-    CHECK(wide.blocks[1].attention.key.weight.value()(2, 3) ==
-          static_cast<double>(model.blocks[1].attention.key.weight.value()(2, 3)));
+    CHECK(at(wide.blocks[1].attention.key.weight.value(), 2, 3) ==
+          static_cast<double>(at(model.blocks[1].attention.key.weight.value(), 2, 3)));
     save_parameters(wide, folder / "f64", Gpt2::names);
     CHECK(Safetensors::open(folder / "f64").at("transformer.wpe.weight").type == ElementType::f64);
     Open back = load_model<Open>(sizes_of<Tiny>(), Safetensors::open(folder / "f64"), Gpt2::names);
@@ -268,5 +271,6 @@ TEST_CASE("the published sizes of GPT-2") {
                                             .hidden = 3072,
                                             .tied = true};
     static_assert(parameter_count<Gpt2::Features>(sizes) == 124'439'808);
-    static_assert(parameter_count<Transformer<StaticTransformer<sizes, Gpt2::Features>>>() == 124'439'808);
+    static_assert(parameter_count<Transformer<StaticTransformer<sizes, Gpt2::Features>, Device>>() ==
+                  124'439'808);
 }

@@ -11,6 +11,8 @@
 // Models that between them have every feature: each is checked as a whole.
 
 using namespace tenon;
+using support::at;
+using support::Device;
 using support::tokens;
 
 namespace {
@@ -98,8 +100,9 @@ template <class Model>
 void perturb(Model& model) {
     support::Numbers next(7);
     for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
-        auto* values = static_cast<typename Model::Value*>(parameter.data);
-        for (std::int64_t i = 0; i < parameter.size(); ++i) values[i] += 0.3 * next();
+        auto values = support::elements<typename Model::Value>(parameter);
+        for (auto& value : values) value += 0.3 * next();
+        support::assign(parameter, values);
     });
 }
 
@@ -107,7 +110,7 @@ void perturb(Model& model) {
 
 TEST_CASE_TEMPLATE("a model with other features", C, LikeGpt2, LikeOlmo2, LikeGemma, LikeGptJ, PostNorm, Bare,
                    MupBiased) {
-    using Fixed = Trainable<Transformer<C, Cpu, F64>>;
+    using Fixed = Trainable<Transformer<C, Device, F64>>;
     Fixed model(seed(1));
     perturb(model);
 
@@ -122,7 +125,7 @@ TEST_CASE_TEMPLATE("a model with other features", C, LikeGpt2, LikeOlmo2, LikeGe
     }
 
     SUBCASE("has the same bits with every extent open") {
-        Trainable<Transformer<DynamicTransformer<C>, Cpu, F64>> open(seed(1), sizes_of<C>());
+        Trainable<Transformer<DynamicTransformer<C>, Device, F64>> open(seed(1), sizes_of<C>());
         perturb(open);
         AdamW fixed_optimizer(model, {.rate = 0.01}), open_optimizer(open, {.rate = 0.01});
         for (int step = 0; step < 2; ++step) {
@@ -133,7 +136,7 @@ TEST_CASE_TEMPLATE("a model with other features", C, LikeGpt2, LikeOlmo2, LikeGe
     }
 
     SUBCASE("gives token by token, with a cache, what it gives for the whole") {
-        const Transformer<C, Cpu, F64> plain(model);
+        const Transformer<C, Device, F64> plain(model);
         const auto ids = tokens(1, 9, 3);
         const auto whole = plain(ids).tensor();
         KeyValueCache cache(plain);
@@ -142,15 +145,16 @@ TEST_CASE_TEMPLATE("a model with other features", C, LikeGpt2, LikeOlmo2, LikeGe
             const auto part = plain(contiguous(slice<1>(ids, begin, end)), cache).tensor();
             for (int i = begin; i < end; ++i)
                 for (int token = 0; token < 11; ++token)
-                    CHECK(part(0, i - begin, token) == doctest::Approx(whole(0, i, token)).epsilon(1e-10));
+                    CHECK(at(part, 0, i - begin, token) ==
+                          doctest::Approx(at(whole, 0, i, token)).epsilon(1e-10));
         }
     }
 
     SUBCASE("does not see what comes later") {
-        const Transformer<C, Cpu, F64> plain(model);
+        const Transformer<C, Device, F64> plain(model);
         auto ids = tokens(1, 9, 3);
         const auto before = plain(ids).tensor().clone();
-        ids(0, 8) = (ids(0, 8) + 1) % 11;
+        support::set(ids, (at(ids, 0, 8) + 1) % 11, 0, 8);
         const auto after = plain(ids).tensor();
         CHECK(slice<1>(after, 0, 8) == slice<1>(before, 0, 8));
         CHECK(slice<1>(after, 8, 9) != slice<1>(before, 8, 9));
@@ -165,7 +169,7 @@ TEST_CASE_TEMPLATE("a model with other features", C, LikeGpt2, LikeOlmo2, LikeGe
 TEST_CASE("what each feature changes, changes the logits") {
     // A number of the configuration that no kernel reads would pass all of the above.
     const auto logits = [](TransformerSizes sizes) {
-        Trainable<Transformer<DynamicTransformer<Capped>, Cpu, F64>> model(seed(1), sizes);
+        Trainable<Transformer<DynamicTransformer<Capped>, Device, F64>> model(seed(1), sizes);
         return support::values(model(tokens(1, 9, 3)).tensor());
     };
     const TransformerSizes sizes{
@@ -202,14 +206,14 @@ TEST_CASE("numbers that no model can have are refused") {
             "transformer: expected a soft cap of attention from 0 on, finite, got nan");
     TransformerSizes capped = sizes_of<Shared>();
     capped.logit_soft_cap = 3;
-    CHECK_THROWS_AS(Transformer<Shared>{capped}, Error);
+    CHECK_THROWS_AS((Transformer<Shared, Device>{capped}), Error);
     // An odd head width is for rotations alone to refuse.
     CHECK_NOTHROW(resolved(sizes_of<LikeGpt2>(), Positions::learned));
     CHECK_THROWS_AS(resolved(sizes_of<LikeGpt2>()), ShapeError);
 }
 
 TEST_CASE("dropout is for passes that are given a key, the same for the same key") {
-    Trainable<Transformer<Dropping, Cpu, F64>> model(seed(1));
+    Trainable<Transformer<Dropping, Device, F64>> model(seed(1));
     const auto ids = tokens(2, 5, 1);
     const auto logits = [&](auto... key) { return support::values(model(ids, key...).tensor()); };
     const DropoutKey first{seed(3), 0}, second{seed(3), 1};
@@ -220,16 +224,16 @@ TEST_CASE("dropout is for passes that are given a key, the same for the same key
     CHECK(logits(first) != logits(DropoutKey{seed(4), 0}));
     CHECK(support::worst_gradient_error(model, first) < 1e-6);
 
-    Trainable<Transformer<Shared, Cpu, F64>> without(seed(1));
+    Trainable<Transformer<Shared, Device, F64>> without(seed(1));
     CHECK(support::values(without(ids, first).tensor()) == support::values(without(ids).tensor()));
 }
 
 TEST_CASE("dropout keeps what is expected: many passes' logits average near those without") {
     // The blocks add nothing, so that logits are linear in what is dropped.
-    Trainable<Transformer<DroppingBare, Cpu, F64>> model(seed(1));
+    Trainable<Transformer<DroppingBare, Device, F64>> model(seed(1));
     for (auto& block : model.blocks) {
-        std::fill_n(static_cast<double*>(block.attention.output.weight.data), 64, 0.0);
-        std::fill_n(static_cast<double*>(block.feed_forward.down.weight.data), 80, 0.0);
+        support::assign(block.attention.output.weight, std::vector<double>(64, 0));
+        support::assign(block.feed_forward.down.weight, std::vector<double>(80, 0));
     }
     const auto ids = tokens(1, 1, 1);
     const auto plain = support::values(model(ids).tensor());
@@ -247,9 +251,9 @@ TEST_CASE("extents that a configuration gives are not given otherwise") {
     sizes.depth += 1;
     const std::string message = "transformer: expected a depth of " + std::to_string(LikeGpt2::depth) +
                                 ", the configuration's, got " + std::to_string(sizes.depth);
-    CHECK_THROWS_WITH_AS(Transformer<LikeGpt2>{sizes}, message.c_str(), ShapeError);
+    CHECK_THROWS_WITH_AS((Transformer<LikeGpt2, Device>{sizes}), message.c_str(), ShapeError);
     sizes = sizes_of<LikeGpt2>();
     sizes.context /= 2;
-    CHECK_THROWS_AS(Transformer<LikeGpt2>{sizes}, ShapeError);
-    CHECK_NOTHROW(Transformer<DynamicTransformer<LikeGpt2>>{sizes});
+    CHECK_THROWS_AS((Transformer<LikeGpt2, Device>{sizes}), ShapeError);
+    CHECK_NOTHROW((Transformer<DynamicTransformer<LikeGpt2>, Device>{sizes}));
 }

@@ -7,9 +7,11 @@
 #include <doctest/doctest.h>
 
 #include <tenon/model/gpt2.hpp>
-#include <tenon/tenon.hpp>
+
+#include "../support.hpp"
 
 using namespace tenon;
+using support::Device;
 
 namespace {
 
@@ -26,12 +28,12 @@ template <class Model>
 std::map<std::string, Spread> spreads(Model& model) {
     std::map<std::string, Spread> result;
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
-        const auto* values = static_cast<const typename Model::Value*>(parameter.data);
+        const auto values = support::elements<typename Model::Value>(parameter);
         Spread& spread = result[std::string(name)];
         const auto count = static_cast<double>(parameter.size());
-        for (std::int64_t i = 0; i < parameter.size(); ++i) spread.mean += values[i] / count;
-        for (std::int64_t i = 0; i < parameter.size(); ++i) {
-            const double distance = values[i] - spread.mean;
+        for (const auto value : values) spread.mean += value / count;
+        for (const auto value : values) {
+            const double distance = value - spread.mean;
             spread.deviation += distance * distance / count;
             spread.greatest = std::max(spread.greatest, std::abs(distance));
         }
@@ -55,14 +57,14 @@ struct Family : TransformerDefaults {
 
 template <class C>
 auto spreads_of() {
-    Transformer<C> model(seed(1));
+    Transformer<C, Device> model(seed(1));
     return spreads(model);
 }
 
 }  // namespace
 
 TEST_CASE("GPT-2 starts normal with 0.02, 0.01 for positions, and less where branches add to the residual") {
-    Transformer<Gpt2Tiny> model(seed(1));
+    Transformer<Gpt2Tiny, Device> model(seed(1));
     const auto found = spreads(model);
     CHECK(is_normal(found.at("embedding.weight"), 0.02));
     CHECK(is_normal(found.at("positions.weight"), 0.01));
@@ -105,9 +107,9 @@ TEST_CASE("muP: matrices' variances fall with the width, those of embedding and 
 }
 
 TEST_CASE("muP: at its base width a model starts as without, and matrices' rates fall with the width") {
-    using Standard = Transformer<Family<32, 0, Initializer::gpt2>>;
-    using Base = Transformer<Family<32, 32, Initializer::gpt2>>;
-    using Wide = Transformer<Family<128, 32, Initializer::gpt2>>;
+    using Standard = Transformer<Family<32, 0, Initializer::gpt2>, Device>;
+    using Base = Transformer<Family<32, 32, Initializer::gpt2>, Device>;
+    using Wide = Transformer<Family<128, 32, Initializer::gpt2>, Device>;
     Standard standard(seed(1));
     Base base(seed(1));
     Wide wide(seed(1));
@@ -115,8 +117,7 @@ TEST_CASE("muP: at its base width a model starts as without, and matrices' rates
     const auto keep = [](auto& to) {
         return [&](std::string_view, ParameterBase& parameter) {
             CHECK(parameter.rate_scale == 1);
-            const auto* data = static_cast<const float*>(parameter.data);
-            to.emplace_back(data, data + parameter.size());
+            to.push_back(support::elements<float>(parameter));
         };
     };
     for_each_parameter(standard, keep(values[0]));

@@ -3,12 +3,13 @@
 
 #include <doctest/doctest.h>
 
-#include <tenon/tenon.hpp>
+#include "../support.hpp"
 
 // The coordinate check of Yang et al. 2022 ("Tensor programs V", appendix D.1): over a few steps of Adam the
 // change of activations and logits must keep its size, however wide the model.
 
 using namespace tenon;
+using support::Device;
 
 namespace {
 
@@ -32,22 +33,20 @@ Change change_of(int width) {
                                  .heads = 4,
                                  .hidden = 2 * width,
                                  .base_width = Features::base_width};
-    Trainable<Transformer<DynamicTransformer<Features>>> model(seed(1), sizes);
+    Trainable<Transformer<DynamicTransformer<Features>, Device>> model(seed(1), sizes);
     const auto ids = [](int first) {
-        auto result = Tensor<int, Shape<dyn, dyn>>::uninitialized(4, 12);
-        for (int i = 0; i < 48; ++i) result.data()[i] = (i * i * 7 + i / 5 + first) % 32;
-        return result;
+        std::vector<int> result;
+        for (int i = 0; i < 48; ++i) result.push_back((i * i * 7 + i / 5 + first) % 32);
+        return Tensor<int, Shape<dyn, dyn>, Device>::from(result, 4, 12);
     };
     const auto inputs = ids(0), targets = ids(3);
     struct State {
-        std::vector<float> hidden, logits;
+        std::vector<double> hidden, logits;
     };
     const auto look = [&] {
-        const Transformer<DynamicTransformer<Features>> plain(model);
+        const Transformer<DynamicTransformer<Features>, Device> plain(model);
         const auto lazy = plain(inputs);
-        const auto logits = lazy.tensor();
-        return State{{lazy.hidden.data(), lazy.hidden.data() + lazy.hidden.size()},
-                     {logits.data(), logits.data() + logits.size()}};
+        return State{support::values(lazy.hidden), support::values(lazy.tensor())};
     };
     const State before = look();
     AdamW optimizer(model, {.rate = 2e-4, .decay = 0});
@@ -56,7 +55,7 @@ Change change_of(int width) {
         optimizer.step();
     }
     const State after = look();
-    const auto distance = [](const std::vector<float>& a, const std::vector<float>& b) {
+    const auto distance = [](const std::vector<double>& a, const std::vector<double>& b) {
         double total = 0;
         for (std::size_t i = 0; i < a.size(); ++i) total += (a[i] - b[i]) * (a[i] - b[i]);
         return std::sqrt(total / static_cast<double>(a.size()));

@@ -7,24 +7,24 @@
 
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
-#include <tenon/expression/cpu.hpp>
-#include <tenon/expression/reduction_cpu.hpp>
 #include <tenon/nn/block.hpp>
 #include <tenon/nn/initialize.hpp>
 #include <tenon/nn/linear.hpp>
-#include <tenon/op/attention/cpu.hpp>
-#include <tenon/op/matmul/cpu.hpp>
-#include <tenon/op/rotary/cpu.hpp>
-#include <tenon/op/view/cpu.hpp>
+#include <tenon/op/attention/attention.hpp>
+#include <tenon/op/matmul/matmul.hpp>
+#include <tenon/op/rotary/rotary.hpp>
+#include <tenon/op/view/view.hpp>
 
 #include "../support.hpp"
 
 using namespace tenon;
+using support::at;
+using support::Device;
 using support::numbers;
 
 namespace {
 
-using Plain = Setting<Cpu, F64, Untracked>;
+using Plain = Setting<Device, F64, Untracked>;
 
 struct StoredAsBf16 : F32 {
     using storage = bf16;
@@ -32,6 +32,7 @@ struct StoredAsBf16 : F32 {
 
 struct TwoLinear {
     using Value = double;
+    using Device = support::Device;
     Linear<Plain, 1, 3> first;
     Linear<Plain, 70, 131> second;  // more than one thread's share, and than words computed together
 
@@ -46,7 +47,9 @@ void fill(Layer& layer) {
     std::uint32_t seed = 1;
     for_each_parameter(layer, [&](std::string_view, ParameterBase& parameter) {
         support::Numbers next(seed++);
-        for (std::int64_t i = 0; i < parameter.size(); ++i) static_cast<double*>(parameter.data)[i] = next();
+        std::vector<double> values;
+        for (std::int64_t i = 0; i < parameter.size(); ++i) values.push_back(next());
+        support::assign(parameter, values);
     });
 }
 
@@ -67,14 +70,14 @@ TEST_CASE("a linear layer multiplies by its transposed weight") {
     CHECK(names(layer) == std::vector<std::string>{"weight Shape<3, 5>"});
     const auto x = numbers<double, Shape<2, dyn, 5>>(9, 4);
     const auto y = layer(x);
-    static_assert(std::same_as<decltype(y), const Tensor<double, Shape<2, dyn, 3>>>);
+    static_assert(std::same_as<decltype(y), const Tensor<double, Shape<2, dyn, 3>, Device>>);
     for (int j = 0; j < 3; ++j) {
         double total = 0;
-        for (int k = 0; k < 5; ++k) total += x(1, 2, k) * layer.weight.value()(j, k);
-        CHECK(y(1, 2, j) == doctest::Approx(total));
+        for (int k = 0; k < 5; ++k) total += at(x, 1, 2, k) * at(layer.weight.value(), j, k);
+        CHECK(at(y, 1, 2, j) == doctest::Approx(total));
     }
     Linear<Plain, dyn, dyn> open(3, 5);
-    std::copy_n(layer.weight.value().data(), 15, open.weight.value().data());
+    copy_to(open.weight.value(), layer.weight.value());
     CHECK(support::same_bits(open(x), y));
 }
 
@@ -117,13 +120,13 @@ TEST_CASE("norms of every kind") {
 }
 
 TEST_CASE("a gain's distance from 1 counts in bf16 too, however small") {
-    Norm<Setting<Cpu, StoredAsBf16, Untracked>, 5, NormKind::rms_plus_one> layer(1e-5);
-    for (int i = 0; i < 5; ++i)
-        static_cast<bf16*>(layer.gain.data)[i] = bf16(0.0035f);  // 1.0035 is 1 in bf16
+    Norm<Setting<Device, StoredAsBf16, Untracked>, 5, NormKind::rms_plus_one> layer(1e-5);
+    support::assign(layer.gain, std::vector<bf16>(5, bf16(0.0035f)));  // 1.0035 is 1 in bf16
     const auto x = cast<bf16>(numbers<double, Shape<3, 5>>(9));
     const auto gain = cast<float>(layer.gain.value());
     CHECK(support::same_bits(layer(x), cast<bf16>(rms_norm(cast<float>(x), 1.0 + gain, 1e-5))));
-    CHECK(!support::same_bits(layer(x), rms_norm(x, Tensor<bf16, Shape<5>>::filled(bf16(1.f)), 1e-5)));
+    CHECK(
+        !support::same_bits(layer(x), rms_norm(x, Tensor<bf16, Shape<5>, Device>::filled(bf16(1.f)), 1e-5)));
 }
 
 TEST_CASE("element i of a parameter begins as number i of the parameter's stream") {
@@ -152,12 +155,12 @@ TEST_CASE("the feed-forward layer is SwiGLU") {
         for (int j = 0; j < 6; ++j) {
             double gate = 0, up = 0;
             for (int k = 0; k < 4; ++k) {
-                gate += layer.gate.weight.value()(j, k) * x(0, k);
-                up += layer.up.weight.value()(j, k) * x(0, k);
+                gate += at(layer.gate.weight.value(), j, k) * at(x, 0, k);
+                up += at(layer.up.weight.value(), j, k) * at(x, 0, k);
             }
-            total += layer.down.weight.value()(i, j) * gate / (1 + std::exp(-gate)) * up;
+            total += at(layer.down.weight.value(), i, j) * gate / (1 + std::exp(-gate)) * up;
         }
-        CHECK(y(0, i) == doctest::Approx(total));
+        CHECK(at(y, 0, i) == doctest::Approx(total));
     }
 }
 
@@ -193,14 +196,14 @@ TEST_CASE("self-attention composes projections, rotations and attention") {
     CHECK(names(layer) == std::vector<std::string>{"query.weight Shape<8, 8>", "key.weight Shape<4, 8>",
                                                    "value.weight Shape<4, 8>", "output.weight Shape<8, 8>"});
     const auto x = numbers<double, Shape<2, 5, 8>>(9);
-    const RotaryTable<double> table(5, 2, 10'000);
+    const RotaryTable<double, Device> table(5, 2, 10'000);
     const auto q = rotary(reshape<Shape<2, 5, 4, 2>>(layer.query(x)), table, RotaryPairs::interleaved);
     const auto k = rotary(reshape<Shape<2, 5, 2, 2>>(layer.key(x)), table, RotaryPairs::interleaved);
     const auto v = reshape<Shape<2, 5, 2, 2>>(layer.value(x));
     CHECK(layer(x, table, NoCache{}) == layer.output(reshape<Shape<2, 5, 8>>(attention(q, k, v))));
     // Causal: what comes later does not change what came before.
     auto later = x.clone();
-    later(0, 4, 3) += 1;
+    support::set(later, at(later, 0, 4, 3) + 1, 0, 4, 3);
     CHECK(slice<1>(layer(later, table, NoCache{}), 0, 4) == slice<1>(layer(x, table, NoCache{}), 0, 4));
 }
 
@@ -211,7 +214,7 @@ TEST_CASE("a block adds attention and feed-forward to what passes through") {
     CHECK(names(block).size() == 9);
     CHECK(names(block).front() == "attention_norm.gain Shape<8>");
     const auto x = numbers<double, Shape<1, 5, 8>>(9);
-    const RotaryTable<double> table(5, 4, 10'000);
+    const RotaryTable<double, Device> table(5, 4, 10'000);
     Tensor h = x + block.attention(block.attention_norm(x), table, NoCache{});
     CHECK(block(x, table, NoCache{}) == Tensor(h + block.feed_forward(block.feed_forward_norm(h))));
 }
@@ -243,7 +246,7 @@ auto block_of(std::vector<std::string> norms) {
 
 TEST_CASE("norms are where the placement says, and branches may run in parallel") {
     const auto x = numbers<double, Shape<1, 5, 8>>(9);
-    const RotaryTable<double> table(5, 4, 10'000);
+    const RotaryTable<double, Device> table(5, 4, 10'000);
     const auto attend = [&](const auto& block, const auto& input) {
         return block.attention(input, table, NoCache{});
     };

@@ -6,8 +6,6 @@
 #include <cmath>
 #include <vector>
 
-#include <tenon/tenon.hpp>
-
 #include "../support.hpp"
 
 namespace tenon::support {
@@ -28,12 +26,12 @@ struct Wide : TransformerDefaults {
     static constexpr int vocabulary = 4096, context = 16, width = 64, depth = 1, heads = 2, hidden = 512;
 };
 
-using Tokens = Tensor<int, Shape<dyn, dyn>>;
+using Tokens = Tensor<int, Shape<dyn, dyn>, Device>;
 
 inline Tokens tokens(int batch, int time, int first) {
-    auto ids = Tokens::uninitialized(batch, time);
-    for (std::int64_t i = 0; i < ids.size(); ++i) ids.data()[i] = static_cast<int>((i * i + first) % 11);
-    return ids;
+    std::vector<int> ids;
+    for (int i = 0; i < batch * time; ++i) ids.push_back((i * i + first) % 11);
+    return Tokens::from(ids, batch, time);
 }
 
 /// All numbers that a step of training makes: the loss, the norm, and the parameters after it.
@@ -45,8 +43,8 @@ std::vector<double> train_step(Model& model, Optimizer& optimizer, const Ids& in
     result.push_back(optimizer.clip(0.5));
     optimizer.step();
     for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
-        const auto* data = static_cast<const typename Model::Value*>(parameter.data);
-        for (std::int64_t i = 0; i < parameter.size(); ++i) result.push_back(static_cast<double>(data[i]));
+        for (const auto value : elements<typename Model::Value>(parameter))
+            result.push_back(static_cast<double>(value));
     });
     return result;
 }
@@ -64,15 +62,20 @@ double worst_gradient_error(Model& model, const Key&... key) {
     double worst = 0;
     for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
         double difference = 0, norm = 0;
-        double* values = static_cast<double*>(parameter.data);
-        const double* gradient = static_cast<const double*>(parameter.gradient->storage.data());
-        for (std::int64_t i = 0; i < parameter.size(); ++i) {
-            const double kept = values[i], step = 1e-5 * (1 + std::abs(kept));
-            values[i] = kept + step;
+        const auto values = elements<double>(parameter);
+        auto gradient = values;
+        Memory<Device>::copy(static_cast<const double*>(parameter.gradient->storage.data()), parameter.size(),
+                             gradient.data());
+        const auto set_element = [&](std::size_t i, double value) {
+            Memory<Device>::copy(&value, 1, static_cast<double*>(parameter.data) + i);
+        };
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            const double step = 1e-5 * (1 + std::abs(values[i]));
+            set_element(i, values[i] + step);
             const double above = loss();
-            values[i] = kept - step;
+            set_element(i, values[i] - step);
             const double quotient = (above - loss()) / (2 * step);
-            values[i] = kept;
+            set_element(i, values[i]);
             difference += std::pow(quotient - gradient[i], 2);
             norm += quotient * quotient;
         }

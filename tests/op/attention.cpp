@@ -9,15 +9,16 @@
 #include <tenon/autograd/gradient_check.hpp>
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
-#include <tenon/expression/cpu.hpp>
-#include <tenon/op/attention/cpu.hpp>
-#include <tenon/op/view/cpu.hpp>
+#include <tenon/op/attention/attention.hpp>
+#include <tenon/op/view/view.hpp>
 
 #include "../support.hpp"
 
 // The operation and its contract; `attention_kernel.cpp` tests the tiles at many sizes.
 
 using namespace tenon;
+using support::at;
+using support::Device;
 using support::numbers;
 using support::parameter;
 using support::worst_error;
@@ -26,7 +27,7 @@ namespace {
 
 constexpr double bound = 1e-6;
 using Heads = Shape<dyn, dyn, dyn, dyn>;  // [batch, time, heads, width]
-using Operand = Tensor<double, Heads>;
+using Operand = Tensor<double, Heads, Device>;
 
 struct Reference {
     std::vector<double> output, log_sum_exp;  // [batch, T, heads, V], [batch, heads, T]
@@ -40,6 +41,7 @@ Reference reference(const Operand& q, const Operand& k, const Operand& v, const 
     const int keys = k.extents()[1], group = heads / k.extents()[2], value_width = v.extents()[3];
     const double scale = options.scale != 0 ? static_cast<double>(options.scale) : 1 / std::sqrt(width);
     const double cap = static_cast<double>(options.soft_cap);
+    const auto &queries_here = on_host(q), &keys_here = on_host(k), &values_here = on_host(v);
     Reference result;
     result.output.resize(static_cast<std::size_t>(batch * queries * heads * value_width));
     result.log_sum_exp.resize(static_cast<std::size_t>(batch * heads * queries));
@@ -54,7 +56,8 @@ Reference reference(const Operand& q, const Operand& k, const Operand& v, const 
                     if (options.window > 0 && s + options.window <= position) continue;
                     if (document_start && s < document_start[b * keys + position]) continue;
                     double score = 0;
-                    for (int i = 0; i < width; ++i) score += scale * q(b, t, h, i) * k(b, s, h / group, i);
+                    for (int i = 0; i < width; ++i)
+                        score += scale * queries_here(b, t, h, i) * keys_here(b, s, h / group, i);
                     if (cap > 0) score = cap * std::tanh(score / cap);
                     total += weights[static_cast<std::size_t>(s)] = std::exp(score);
                 }
@@ -62,7 +65,7 @@ Reference reference(const Operand& q, const Operand& k, const Operand& v, const 
                 for (int i = 0; i < value_width && total > 0; ++i) {
                     double sum = 0;
                     for (int s = 0; s < keys; ++s)
-                        sum += weights[static_cast<std::size_t>(s)] * v(b, s, h / group, i);
+                        sum += weights[static_cast<std::size_t>(s)] * values_here(b, s, h / group, i);
                     result
                         .output[static_cast<std::size_t>(((b * queries + t) * heads + h) * value_width + i)] =
                         sum / total;
@@ -122,10 +125,11 @@ TEST_CASE("the gradients of queries, keys and values") {
 TEST_CASE("documents packed into one sequence do not see each other") {
     const Operand q = numbers<double, Heads>(1, 2, 8, 2, 4), k = numbers<double, Heads>(2, 2, 8, 1, 4),
                   v = numbers<double, Heads>(3, 2, 8, 1, 4);
-    const auto starts = Tensor<int, Shape<2, 8>>::of({0, 0, 0, 3, 3, 5, 5, 5, 0, 1, 1, 1, 1, 1, 1, 7});
+    const auto starts =
+        Tensor<int, Shape<2, 8>, Device>::of({0, 0, 0, 3, 3, 5, 5, 5, 0, 1, 1, 1, 1, 1, 1, 7});
     const AttentionOptions options;
     const auto y = attention(q, k, v, options, starts);
-    CHECK(worst_error(y, reference(q, k, v, options, starts.data()).output) < 1e-13);
+    CHECK(worst_error(y, reference(q, k, v, options, on_host(starts).data()).output) < 1e-13);
     // The second document alone, cut out.
     const auto alone = attention(slice<1>(slice<0>(q, 0, 1), 3, 5), slice<1>(slice<0>(k, 0, 1), 3, 5),
                                  slice<1>(slice<0>(v, 0, 1), 3, 5));
@@ -134,7 +138,7 @@ TEST_CASE("documents packed into one sequence do not see each other") {
          c = parameter<Heads>(3, 2, 8, 1, 4);
     CHECK(gradient_error([&](auto x, auto y2, auto z) { return attention(x, y2, z, options, starts); }, a, b,
                          c) < bound);
-    CHECK_THROWS_AS(attention(q, k, v, options, Tensor<int, Shape<2, 7>>::zeros()), ShapeError);
+    CHECK_THROWS_AS(attention(q, k, v, options, Tensor<int, Shape<2, 7>, Device>::zeros()), ShapeError);
 }
 
 TEST_CASE("views are as good as tensors, and one tensor may serve several operands") {
@@ -170,15 +174,16 @@ TEST_CASE("who may attend to nothing yields zeros, and gives no gradient") {
                v = parameter<Heads>(3, 1, 3, 1, 4);
     const auto y = attention(q, k, v);
     for (int t = 0; t < 2; ++t)
-        for (int i = 0; i < 4; ++i) CHECK(y(0, t, 0, i) == 0);
+        for (int i = 0; i < 4; ++i) CHECK(at(y, 0, t, 0, i) == 0);
     const auto seed = numbers<double, Shape<20>>(4);
     backward(y, seed.span());
-    for (int i = 0; i < 8; ++i) CHECK(q.accumulated_gradient().data()[i] == 0);
-    for (const double gradient : k.accumulated_gradient().span()) CHECK(std::isfinite(gradient));
+    const auto gradient_of_queries = support::values(q.accumulated_gradient());
+    for (std::size_t i = 0; i < 8; ++i) CHECK(gradient_of_queries[i] == 0);
+    for (const double gradient : support::values(k.accumulated_gradient())) CHECK(std::isfinite(gradient));
 }
 
 TEST_CASE("empty operands, and operands that do not fit") {
-    const auto none = Tensor<double, Shape<1, dyn, 2, 4>>::zeros(0);
+    const auto none = Tensor<double, Shape<1, dyn, 2, 4>, Device>::zeros(0);
     CHECK(attention(none, none, none).size() == 0);
     const Operand q = numbers<double, Heads>(1, 2, 5, 4, 6), k = numbers<double, Heads>(2, 2, 5, 3, 6);
     CHECK_THROWS_WITH_AS(attention(q, k, k),
@@ -236,8 +241,8 @@ TEST_CASE("a batch, heads or a time of none") {
         const auto y = attention(q, k, v);
         CHECK(y.extents() == Extents(batch, time, heads, 3));
         backward(y, std::span<const double>{});
-        for (const double gradient : k.accumulated_gradient().span()) CHECK(gradient == 0);
-        for (const double gradient : v.accumulated_gradient().span()) CHECK(gradient == 0);
+        for (const double gradient : support::values(k.accumulated_gradient())) CHECK(gradient == 0);
+        for (const double gradient : support::values(v.accumulated_gradient())) CHECK(gradient == 0);
     }
 }
 
@@ -251,11 +256,11 @@ TEST_CASE_TEMPLATE("half types compute in f32 and round once; their gradients ar
         const auto y = attention(a, b, c);
         const auto wide = attention(wide_a, wide_b, wide_c);
         static_assert(std::same_as<typename decltype(y)::value_type, T>);
-        CHECK(support::values(detach(y)) == support::values(cast<T>(detach(wide))));
-        const auto seed = numbers<float, Shape<dyn>>(4, static_cast<int>(y.size()));
-        backward(y, seed.span());
+        CHECK(support::is_rounded(detach(y), detach(wide)));
+        const auto seed = support::values(numbers<T, Shape<dyn>>(4, static_cast<int>(y.size())));
+        backward(y, support::seed_of(y, seed));
         // The wide graph is gone with it.
-        backward(attention(wide_a, wide_b, wide_c), seed.span());
+        backward(attention(wide_a, wide_b, wide_c), support::seed_of(wide, seed));
         CHECK(relative_error(a.accumulated_gradient(), wide_a.accumulated_gradient()) < 4 * one_rounding);
         CHECK(relative_error(b.accumulated_gradient(), wide_b.accumulated_gradient()) < 4 * one_rounding);
         CHECK(relative_error(c.accumulated_gradient(), wide_c.accumulated_gradient()) < 4 * one_rounding);
@@ -270,10 +275,14 @@ TEST_CASE("a score has the same bits alone, among others and in the backward pas
     // Each query may attend to one key, and its weight is 1: log sum exp is the score.
     constexpr int time = 70, heads = 12;
     using Heads1 = Shape<1, time, heads, 1>;
-    Parameter<float, Heads1> v(cast<float>(numbers<double, Heads1>(3)));
+    Parameter<float, Heads1, Device> v(cast<float>(numbers<double, Heads1>(3)));
     const auto q = cast<float>(numbers<double, Heads1>(1)), k = cast<float>(numbers<double, Heads1>(2));
-    auto one = Tensor<bool, Shape<time, time>>::zeros();
-    for (int t = 0; t < time; ++t) one(t, t * 37 % (t + 1)) = true;
+    const auto one_key = [] {
+        auto allowed = Tensor<bool, Shape<time, time>>::zeros();
+        for (int t = 0; t < time; ++t) allowed(t, t * 37 % (t + 1)) = true;
+        return allowed;
+    }();
+    const auto one = to_device<Device>(one_key);
     const AttentionOptions options{.scale = 40, .alibi = true, .soft_cap = 7};
     const auto all = attention_with_log_sum_exp(q, k, v.value(), options, one).log_sum_exp;
     for (int t = 0; t < time; ++t) {
@@ -281,14 +290,14 @@ TEST_CASE("a score has the same bits alone, among others and in the backward pas
         const auto alone = attention_with_log_sum_exp(slice<1>(q, t, t + 1), until(k), until(v.value()),
                                                       options, slice<1>(slice<0>(one, t, t + 1), 0, t + 1))
                                .log_sum_exp;
-        for (int h = 0; h < heads; ++h) CHECK(alone(0, h, 0) == all(0, h, t));
+        for (int h = 0; h < heads; ++h) CHECK(at(alone, 0, h, 0) == at(all, 0, h, t));
     }
     // With a weight of exactly 1 the values' gradient is a sum of ones.
     backward(attention(q, k, v, options, one), std::vector<float>(time * heads, 1));
     for (int s = 0; s < time; ++s) {
         float queries = 0;
-        for (int t = 0; t < time; ++t) queries += one(t, s) ? 1.f : 0.f;
-        for (int h = 0; h < heads; ++h) CHECK(v.accumulated_gradient()(0, s, h, 0) == queries);
+        for (int t = 0; t < time; ++t) queries += one_key(t, s) ? 1.f : 0.f;
+        for (int h = 0; h < heads; ++h) CHECK(at(v.accumulated_gradient(), 0, s, h, 0) == queries);
     }
 }
 
@@ -296,7 +305,7 @@ TEST_CASE("a NaN is not taken for a query without keys") {
     for (const int time : {1, 3, 9}) {
         const Operand q = numbers<double, Heads>(1, 1, time, 1, 4),
                       k = numbers<double, Heads>(2, 1, time, 1, 4);
-        q.data()[4 * time - 1] = std::numeric_limits<double>::quiet_NaN();
-        CHECK(std::isnan(attention(q, k, k)(0, time - 1, 0, 0)));
+        support::set(q, std::numeric_limits<double>::quiet_NaN(), 0, time - 1, 0, 3);
+        CHECK(std::isnan(at(attention(q, k, k), 0, time - 1, 0, 0)));
     }
 }

@@ -9,9 +9,8 @@
 #include <tenon/autograd/gradient_check.hpp>
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
-#include <tenon/expression/cpu.hpp>
-#include <tenon/op/attention/cpu.hpp>
-#include <tenon/op/view/cpu.hpp>
+#include <tenon/op/attention/attention.hpp>
+#include <tenon/op/view/view.hpp>
 
 #include "../support.hpp"
 
@@ -19,22 +18,26 @@
 // tiles, at many sizes.
 
 using namespace tenon;
+using support::at;
+using support::Device;
 using support::numbers;
 using support::parameter;
+using support::words_of;
 
 namespace {
 
 constexpr double bound = 1e-6;
 using Heads = Shape<dyn, dyn, dyn, dyn>;  // [batch, time, heads, width]
-using Operand = Tensor<double, Heads>;
-using Allowed = Tensor<bool, Heads>;  // [batch, heads, T, S]
+using Operand = Tensor<double, Heads, Device>;
+using Allowed = Tensor<bool, Heads, Device>;  // [batch, heads, T, S]
 
 /// Attention by its definition; `sees(b, h, t, s)` and `bias(h, t, s)` say how a query weighs a key.
 template <class Sees, class Bias>
 Operand reference(const Operand& q, const Operand& k, const Operand& v, Sees sees, Bias bias) {
     const int batch = q.extent(0), queries = q.extent(1), heads = q.extent(2), width = q.extent(3);
     const int keys = k.extent(1), group = heads / k.extent(2), value_width = v.extent(3);
-    auto y = Operand::zeros(batch, queries, heads, value_width);
+    const auto &queries_here = on_host(q), &keys_here = on_host(k), &values_here = on_host(v);
+    auto y = Tensor<double, Heads>::zeros(batch, queries, heads, value_width);
     for (int b = 0; b < batch; ++b)
         for (int h = 0; h < heads; ++h)
             for (int t = 0; t < queries; ++t) {
@@ -44,37 +47,28 @@ Operand reference(const Operand& q, const Operand& k, const Operand& v, Sees see
                     if (!sees(b, h, t, s)) continue;
                     double score = bias(h, t, s);
                     for (int i = 0; i < width; ++i)
-                        score += q(b, t, h, i) * k(b, s, h / group, i) / std::sqrt(width);
+                        score += queries_here(b, t, h, i) * keys_here(b, s, h / group, i) / std::sqrt(width);
                     total += weights[static_cast<std::size_t>(s)] = std::exp(score);
                 }
                 for (int s = 0; s < keys && total > 0; ++s)
                     for (int i = 0; i < value_width; ++i)
-                        y(b, t, h, i) += weights[static_cast<std::size_t>(s)] / total * v(b, s, h / group, i);
+                        y(b, t, h, i) +=
+                            weights[static_cast<std::size_t>(s)] / total * values_here(b, s, h / group, i);
             }
-    return y;
+    return to_device<Device>(y);
 }
 
 double no_bias(int, int, int) { return 0; }
 
 /// Arbitrary, with true on the diagonal that starts at the first key, and a row of none.
 Allowed some_allowed(int batch, int heads, int queries, int keys) {
-    auto mask = Allowed::zeros(batch, heads, queries, keys);
+    auto mask = Tensor<bool, Heads>::zeros(batch, heads, queries, keys);
     support::Numbers next(9);
     for (int b = 0; b < batch; ++b)
         for (int h = 0; h < heads; ++h)
             for (int t = 0; t < queries; ++t)
                 for (int s = 0; s < keys; ++s) mask(b, h, t, s) = t != 2 && (t == s || next() > 0);
-    return mask;
-}
-
-template <class Run>
-std::string words_of(Run&& run) {
-    try {
-        run();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no error";
+    return to_device<Device>(mask);
 }
 
 constexpr AttentionOptions full{.causal = false};
@@ -129,15 +123,15 @@ TEST_CASE("an explicit mask has any of its shapes, and may be a view") {
     const auto check = [&](const auto& mask, auto sees) {
         CHECK(all_close(attention(q, k, v, full, mask), expect(sees), {1e-13, 1e-13}));
     };
-    check(all, [&](int b, int h, int t, int s) { return all(b, h, t, s); });
-    check(contiguous(slice<0>(all, 1, 2)), [&](int, int h, int t, int s) { return all(1, h, t, s); });
-    check(contiguous(slice<1>(all, 3, 4)), [&](int b, int, int t, int s) { return all(b, 3, t, s); });
-    check(slice<0>(slice<1>(all, 3, 4), 1, 2), [&](int, int, int t, int s) { return all(1, 3, t, s); });
-    check(select<1>(all, 2), [&](int b, int, int t, int s) { return all(b, 2, t, s); });
-    check(slice<0>(select<1>(all, 2), 1, 2), [&](int, int, int t, int s) { return all(1, 2, t, s); });
-    check(select<0>(select<0>(all, 1), 2), [&](int, int, int t, int s) { return all(1, 2, t, s); });
+    check(all, [&](int b, int h, int t, int s) { return at(all, b, h, t, s); });
+    check(contiguous(slice<0>(all, 1, 2)), [&](int, int h, int t, int s) { return at(all, 1, h, t, s); });
+    check(contiguous(slice<1>(all, 3, 4)), [&](int b, int, int t, int s) { return at(all, b, 3, t, s); });
+    check(slice<0>(slice<1>(all, 3, 4), 1, 2), [&](int, int, int t, int s) { return at(all, 1, 3, t, s); });
+    check(select<1>(all, 2), [&](int b, int, int t, int s) { return at(all, b, 2, t, s); });
+    check(slice<0>(select<1>(all, 2), 1, 2), [&](int, int, int t, int s) { return at(all, 1, 2, t, s); });
+    check(select<0>(select<0>(all, 1), 2), [&](int, int, int t, int s) { return at(all, 1, 2, t, s); });
     const Allowed turned = contiguous(transpose(all));  // [batch, heads, S, T]
-    check(transpose(turned), [&](int b, int h, int t, int s) { return all(b, h, t, s); });
+    check(transpose(turned), [&](int b, int h, int t, int s) { return at(all, b, h, t, s); });
 }
 
 TEST_CASE("the gradients under an explicit mask; a query without keys gives none") {
@@ -155,36 +149,36 @@ TEST_CASE("the gradients under an explicit mask; a query without keys gives none
         backward(y, numbers<double, Shape<dyn>>(4, static_cast<int>(y.size())).span());
         for (int b = 0; b < 2; ++b)
             for (int h = 0; h < 4; ++h) {
-                for (int i = 0; i < 3; ++i) CHECK(y(b, 2, h, i) == 0);
-                for (int i = 0; i < 5; ++i) CHECK(a.accumulated_gradient()(b, 2, h, i) == 0);
+                for (int i = 0; i < 3; ++i) CHECK(at(y, b, 2, h, i) == 0);
+                for (int i = 0; i < 5; ++i) CHECK(at(a.accumulated_gradient(), b, 2, h, i) == 0);
             }
     }
 }
 
 TEST_CASE("a causal order holds besides an explicit mask, unless it is switched off") {
     const Operand x = numbers<double, Heads>(1, 1, 5, 1, 4);
-    const auto everything = Tensor<bool, Shape<5, 5>>::filled(true);
-    auto lower = Tensor<bool, Shape<5, 5>>::zeros();
+    const auto everything = Tensor<bool, Shape<5, 5>, Device>::filled(true);
+    auto lower = Tensor<bool, Shape<5, 5>, Device>::zeros();
     for (int t = 0; t < 5; ++t)
-        for (int s = 0; s <= t; ++s) lower(t, s) = true;
+        for (int s = 0; s <= t; ++s) support::set(lower, true, t, s);
     CHECK(attention(x, x, x, {}, everything) == attention(x, x, x));
     CHECK(attention(x, x, x, full, everything) == attention(x, x, x, full));
     CHECK(all_close(attention(x, x, x, full, lower), attention(x, x, x), {1e-14, 1e-14}));
 }
 
 TEST_CASE("padded sequences attend as they would alone") {
-    const auto lengths = Tensor<int, Shape<3>>::of({7, 4, 0});
+    const auto lengths = Tensor<int, Shape<3>, Device>::of({7, 4, 0});
     auto q = parameter<Heads>(1, 3, 7, 2, 4), k = parameter<Heads>(2, 3, 7, 1, 4),
          v = parameter<Heads>(3, 3, 7, 1, 3);
     for (const AttentionOptions& options : {AttentionOptions{}, full}) {
         const auto y = attention(q.value(), k.value(), v.value(), options, Padding{lengths});
         for (int b = 0; b < 2; ++b) {
-            const int n = lengths(b);
+            const int n = at(lengths, b);
             const auto cut = [&](const auto& x) { return slice<1>(slice<0>(x.value(), b, b + 1), 0, n); };
             CHECK(all_close(slice<1>(slice<0>(y, b, b + 1), 0, n), attention(cut(q), cut(k), cut(v), options),
                             {1e-13, 1e-13}));
         }
-        for (int t = 0; t < 7; ++t) CHECK(y(2, t, 1, 2) == 0);
+        for (int t = 0; t < 7; ++t) CHECK(at(y, 2, t, 1, 2) == 0);
         CHECK(gradient_error(
                   [&](auto a, auto b, auto c) { return attention(a, b, c, options, Padding{lengths}); }, q, k,
                   v) < bound);
@@ -194,11 +188,12 @@ TEST_CASE("padded sequences attend as they would alone") {
 TEST_CASE("masks combine, in any order") {
     auto q = parameter<Heads>(1, 2, 6, 4, 5), k = parameter<Heads>(2, 2, 8, 2, 5),
          v = parameter<Heads>(3, 2, 8, 2, 3);
-    const auto starts = Tensor<int, Shape<2, 8>>::of({0, 0, 0, 3, 3, 5, 5, 5, 0, 1, 1, 1, 1, 1, 1, 7});
-    const Padding padding{Tensor<int, Shape<2>>::of({8, 6})};
+    const auto starts =
+        Tensor<int, Shape<2, 8>, Device>::of({0, 0, 0, 3, 3, 5, 5, 5, 0, 1, 1, 1, 1, 1, 1, 7});
+    const Padding padding{Tensor<int, Shape<2>, Device>::of({8, 6})};
     const Allowed mask = some_allowed(2, 4, 6, 8);
     const auto sees = [&](int b, int h, int t, int s) {
-        return s <= t + 2 && s >= starts(b, t + 2) && s < padding.lengths(b) && mask(b, h, t, s);
+        return s <= t + 2 && s >= at(starts, b, t + 2) && s < at(padding.lengths, b) && at(mask, b, h, t, s);
     };
     const auto y = attention(q.value(), k.value(), v.value(), {}, mask, padding, starts);
     CHECK(all_close(y, reference(q.value(), k.value(), v.value(), sees, no_bias), {1e-13, 1e-13}));
@@ -229,9 +224,12 @@ TEST_CASE("operands without an axis of heads are one head") {
     auto q = parameter<Shape<2, 12, 4>>(1);
     auto k = parameter<Shape<2, 16, 4>>(2);
     auto v = parameter<Shape<2, 16, 3>>(3);
-    auto mask = Tensor<bool, Shape<2, 12, 16>>::zeros();
-    support::Numbers next(5);
-    for (bool& allowed : mask.span()) allowed = next() > -0.5;
+    const auto mask = [] {
+        auto result = Tensor<bool, Shape<2, 12, 16>>::zeros();
+        support::Numbers next(5);
+        for (bool& allowed : result.span()) allowed = next() > -0.5;
+        return to_device<Device>(result);
+    }();
     const auto y = attention(q.value(), k.value(), v.value(), full, mask);
     static_assert(std::same_as<decltype(y)::shape_type, Shape<2, 12, 3>>);
     const auto one_head = [](const auto& x) { return split_axis<2, 1, dyn>(x, 1, x.extent(2)); };
@@ -252,7 +250,7 @@ TEST_CASE("operands without an axis of heads are one head") {
 
 TEST_CASE("documents, of which only the starts are given, need a causal order or a window") {
     const Operand x = numbers<double, Heads>(1, 1, 5, 2, 4);
-    const auto starts = Tensor<int, Shape<1, 5>>::of({0, 0, 2, 2, 2});
+    const auto starts = Tensor<int, Shape<1, 5>, Device>::of({0, 0, 2, 2, 2});
     const std::string words =
         "attention: expected causal attention where documents are given, as only their starts are, got "
         ".causal = false";
@@ -263,11 +261,13 @@ TEST_CASE("documents, of which only the starts are given, need a causal order or
 
 TEST_CASE("masks that do not fit say so") {
     const Operand q = numbers<double, Heads>(1, 2, 5, 4, 6), k = numbers<double, Heads>(2, 2, 7, 2, 6);
-    using Mask2 = Tensor<bool, Shape<dyn, dyn>>;
-    using Mask3 = Tensor<bool, Shape<dyn, dyn, dyn>>;
-    using Starts = Tensor<int, Shape<dyn, dyn>>;
-    using Lengths = Tensor<int, Shape<dyn>>;
-    const auto words = [&](const auto& mask) { return words_of([&] { attention(q, k, k, {}, mask); }); };
+    using Mask2 = Tensor<bool, Shape<dyn, dyn>, Device>;
+    using Mask3 = Tensor<bool, Shape<dyn, dyn, dyn>, Device>;
+    using Starts = Tensor<int, Shape<dyn, dyn>, Device>;
+    using Lengths = Tensor<int, Shape<dyn>, Device>;
+    const auto words = [&](const auto& mask) {
+        return words_of([&] { support::values(attention(q, k, k, {}, mask)); });
+    };
     CHECK(words(Mask2::zeros(5, 7)) == "no error");
     CHECK(words(Mask2::zeros(7, 5)) == "attention_mask_does_not_fit<Shape<7, 5>, Shape<2, 4, 5, 7>>");
     CHECK(words(Mask2::zeros(1, 7)) == "attention_mask_does_not_fit<Shape<1, 7>, Shape<2, 4, 5, 7>>");
@@ -277,27 +277,29 @@ TEST_CASE("masks that do not fit say so") {
           "attention_mask_does_not_fit<Shape<2, 2, 5, 7>, Shape<2, 4, 5, 7>>");
     CHECK(words(Starts::zeros(2, 5)) == "attention_mask_does_not_fit<Shape<2, 5>, Shape<2, 4, 5, 7>>");
     CHECK(words(Padding{Lengths::zeros(3)}) == "attention_mask_does_not_fit<Shape<3>, Shape<2, 4, 5, 7>>");
-    CHECK(words(Padding{Lengths::of({7, 8}, 2)}) ==
-          "attention: expected lengths of 0 to 7 keys, got 8 for sequence 1");
-    CHECK(words(Padding{Lengths::of({-1, 7}, 2)}) ==
-          "attention: expected lengths of 0 to 7 keys, got -1 for sequence 0");
-    CHECK(words(Padding{Tensor<int, Shape<2>>()}) ==
+    // A GPU looks at numbers as it computes, and tells in its own words where they were.
+    const auto tells = [](const std::string& text, const char* got) {
+        return text.starts_with("attention: expected lengths of 0 to 7") && text.find(got) != text.npos;
+    };
+    CHECK(tells(words(Padding{Lengths::of({7, 8}, 2)}), ", got 8 "));
+    CHECK(tells(words(Padding{Lengths::of({-1, 7}, 2)}), ", got -1 "));
+    CHECK(words(Padding{Tensor<int, Shape<2>, Device>()}) ==
           "attention: expected a mask, got a tensor that holds nothing");
 }
 
 TEST_CASE_TEMPLATE("masks of half types are those of f32", T, bf16, f16) {
     const auto q = numbers<T, Heads>(1, 2, 9, 4, 8), k = numbers<T, Heads>(2, 2, 9, 2, 8);
     const Allowed mask = some_allowed(2, 4, 9, 9);
-    const Padding padding{Tensor<int, Shape<2>>::of({9, 5})};
+    const Padding padding{Tensor<int, Shape<2>, Device>::of({9, 5})};
     const AttentionOptions options{.alibi = true};
     const Parameter a(q), b(k);
     const Parameter wide_a(cast<float>(q)), wide_b(cast<float>(k));
     const auto y = attention(a, b, b, options, mask, padding);
-    const auto seed = numbers<float, Shape<dyn>>(4, static_cast<int>(y.size()));
-    CHECK(support::values(detach(y)) ==
-          support::values(cast<T>(detach(attention(wide_a, wide_b, wide_b, options, mask, padding)))));
-    backward(y, seed.span());
-    backward(attention(wide_a, wide_b, wide_b, options, mask, padding), seed.span());
+    const auto wide = attention(wide_a, wide_b, wide_b, options, mask, padding);
+    const auto seed = support::values(numbers<T, Shape<dyn>>(4, static_cast<int>(y.size())));
+    CHECK(support::is_rounded(detach(y), detach(wide)));
+    backward(y, support::seed_of(y, seed));
+    backward(attention(wide_a, wide_b, wide_b, options, mask, padding), support::seed_of(wide, seed));
     CHECK(relative_error(a.accumulated_gradient(), wide_a.accumulated_gradient()) < 0x1p-6);
     CHECK(relative_error(b.accumulated_gradient(), wide_b.accumulated_gradient()) < 0x1p-6);
     // A view without an axis of heads is converted where it lies.
@@ -309,15 +311,17 @@ TEST_CASE_TEMPLATE("masks of half types are those of f32", T, bf16, f16) {
 TEST_CASE("a mask may be gone by the time of the backward pass") {
     const auto q = parameter<Heads>(1, 2, 6, 2, 4);
     const auto y = [&] {
-        return attention(q, q, q, {}, some_allowed(2, 2, 6, 6), Padding{Tensor<int, Shape<2>>::of({6, 4})},
-                         Tensor<int, Shape<2, 6>>::filled(1));
+        return attention(q, q, q, {}, some_allowed(2, 2, 6, 6),
+                         Padding{Tensor<int, Shape<2>, Device>::of({6, 4})},
+                         Tensor<int, Shape<2, 6>, Device>::filled(1));
     }();
     const auto seed = numbers<double, Shape<96>>(4);
     const auto scribble = Allowed::zeros(2, 2, 6, 6);  // takes memory that was given back
     const Parameter again(q.value());
     backward(y, seed.span());
     backward(attention(again, again, again, {}, some_allowed(2, 2, 6, 6),
-                       Padding{Tensor<int, Shape<2>>::of({6, 4})}, Tensor<int, Shape<2, 6>>::filled(1)),
+                       Padding{Tensor<int, Shape<2>, Device>::of({6, 4})},
+                       Tensor<int, Shape<2, 6>, Device>::filled(1)),
              seed.span());
     CHECK(q.accumulated_gradient() == again.accumulated_gradient());
 }

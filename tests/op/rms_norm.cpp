@@ -5,9 +5,7 @@
 #include <tenon/autograd/gradient_check.hpp>
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
-#include <tenon/expression/cpu.hpp>
 #include <tenon/op/rms_norm/rms_norm.hpp>
-#include <tenon/op/view/cpu.hpp>
 #include <tenon/op/view/view.hpp>
 
 #include "../support.hpp"
@@ -23,13 +21,13 @@ template <class X, class G>
 std::vector<double> reference(const X& x, const G& gain, double epsilon) {
     std::vector<double> result;
     const int width = gain.extents()[0];
-    const auto v = support::values(x);
+    const auto v = support::values(x), g = support::values(gain);
     for (std::size_t row = 0; row < v.size() / static_cast<std::size_t>(width); ++row) {
         const double* from = v.data() + row * static_cast<std::size_t>(width);
         double squares = 0;
         for (int i = 0; i < width; ++i) squares += from[i] * from[i];
         for (int i = 0; i < width; ++i)
-            result.push_back(from[i] / std::sqrt(squares / width + epsilon) * convert<double>(gain(i)));
+            result.push_back(from[i] / std::sqrt(squares / width + epsilon) * g[static_cast<std::size_t>(i)]);
     }
     return result;
 }

@@ -5,21 +5,23 @@
 #include <tenon/autograd/gradient_check.hpp>
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
-#include <tenon/expression/cpu.hpp>
-#include <tenon/op/rotary/cpu.hpp>
-#include <tenon/op/view/cpu.hpp>
+#include <tenon/op/rotary/rotary.hpp>
 #include <tenon/op/view/view.hpp>
 
 #include "../support.hpp"
 
 using namespace tenon;
+using support::at;
+using support::Device;
 using support::numbers;
 
 namespace {
 
 /// The formula: a pair (u, v) is turned by position base^(-2 i / width).
 template <class X, class Y>
-double worst(const X& x, const Y& y, RotaryPairs pairs, int first_position, double base) {
+double worst(const X& of, const Y& turned, RotaryPairs pairs, int first_position, double base) {
+    const auto& x = on_host(of);
+    const auto& y = on_host(turned);
     const Extents& e = x.extents();
     const int half = e[3] / 2;
     double error = 0;
@@ -45,22 +47,22 @@ TEST_CASE("both pairings agree with the formula, at any first position") {
         for (const int width : {2, 6, 16})
             for (const int first : {0, 5}) {
                 const auto x = numbers<double, Shape<dyn, dyn, dyn, dyn>>(1, 2, 7, 3, width);
-                const RotaryTable<double> table(12, width, 10'000);
+                const RotaryTable<double, Device> table(12, width, 10'000);
                 CHECK(worst(x, rotary(x, table, pairs, first), pairs, first, 10'000) < 1e-14);
             }
     const auto view = transpose<1, 2>(numbers<double, Shape<2, 3, 7, 4>>(1));
-    const RotaryTable<double> table(12, 4, 500);
+    const RotaryTable<double, Device> table(12, 4, 500);
     CHECK(worst(view, rotary(view, table, RotaryPairs::half_split), RotaryPairs::half_split, 0, 500) < 1e-14);
 }
 
 TEST_CASE("a rotation keeps lengths, and scores depend on the distance of positions alone") {
     const auto q = numbers<double, Shape<1, 1, 1, 8>>(1), k = numbers<double, Shape<1, 1, 1, 8>>(2);
-    const RotaryTable<double> table(100, 8, 10'000);
+    const RotaryTable<double, Device> table(100, 8, 10'000);
     const auto score = [&](int query, int key) {
         const auto a = rotary(q, table, RotaryPairs::interleaved, query),
                    b = rotary(k, table, RotaryPairs::interleaved, key);
         double total = 0;
-        for (int i = 0; i < 8; ++i) total += a(0, 0, 0, i) * b(0, 0, 0, i);
+        for (int i = 0; i < 8; ++i) total += at(a, 0, 0, 0, i) * at(b, 0, 0, 0, i);
         return total;
     };
     CHECK(score(9, 4) == doctest::Approx(score(70, 65)).epsilon(1e-12));
@@ -70,8 +72,8 @@ TEST_CASE("a rotation keeps lengths, and scores depend on the distance of positi
 TEST_CASE("the gradient is the rotation back, which undoes the rotation") {
     for (const RotaryPairs pairs : {RotaryPairs::interleaved, RotaryPairs::half_split}) {
         const auto value = numbers<double, Shape<2, 5, 3, 6>>(1);
-        const Parameter<double, Shape<2, 5, 3, 6>> x(value);
-        const RotaryTable<double> table(9, 6, 100);
+        const Parameter<double, Shape<2, 5, 3, 6>, Device> x(value);
+        const RotaryTable<double, Device> table(9, 6, 100);
         const auto y = rotary(x, table, pairs, 4);
         backward(y, y.span());
         CHECK(relative_error(x.accumulated_gradient(), value) < 1e-15);
@@ -83,21 +85,21 @@ TEST_CASE("the gradient is the rotation back, which undoes the rotation") {
 }
 
 TEST_CASE("positions may be given one by one, for all rows or for each") {
-    const RotaryTable<double> table(12, 6, 100);
+    const RotaryTable<double, Device> table(12, 6, 100);
     const auto x = numbers<double, Shape<2, 4, 3, 6>>(1);
-    const auto row = Tensor<int, Shape<4>>::of({7, 0, 0, 11});
-    const auto each = Tensor<int, Shape<2, dyn>>::of({7, 0, 0, 11, 3, 4, 5, 6}, 4);
+    const auto row = Tensor<int, Shape<4>, Device>::of({7, 0, 0, 11});
+    const auto each = Tensor<int, Shape<2, dyn>, Device>::of({7, 0, 0, 11, 3, 4, 5, 6}, 4);
     for (const RotaryPairs pairs : {RotaryPairs::interleaved, RotaryPairs::half_split}) {
         const auto by_row = rotary(x, table, pairs, row), by_each = rotary(x, table, pairs, each);
         for (int b = 0; b < 2; ++b)
             for (int t = 0; t < 4; ++t) {
                 Tensor one = contiguous(slice<1>(slice<0>(x, b, b + 1), t, t + 1));
-                const auto expected = rotary(one, table, pairs, row(t)),
-                           expected_each = rotary(one, table, pairs, each(b, t));
+                const auto expected = rotary(one, table, pairs, at(row, t)),
+                           expected_each = rotary(one, table, pairs, at(each, b, t));
                 for (int h = 0; h < 3; ++h)
                     for (int i = 0; i < 6; ++i) {
-                        CHECK(by_row(b, t, h, i) == expected(0, 0, h, i));
-                        CHECK(by_each(b, t, h, i) == expected_each(0, 0, h, i));
+                        CHECK(at(by_row, b, t, h, i) == at(expected, 0, 0, h, i));
+                        CHECK(at(by_each, b, t, h, i) == at(expected_each, 0, 0, h, i));
                     }
             }
         auto checked = support::parameter<Shape<2, 4, 3, 6>>(1);
@@ -109,30 +111,33 @@ TEST_CASE("positions may be given one by one, for all rows or for each") {
                   },
                   checked) < 1e-6);
     }
-    CHECK_THROWS_WITH_AS(rotary(x, table, RotaryPairs::interleaved, Tensor<int, Shape<4>>::of({0, 1, 2, 12})),
-                         "rotary: expected positions below 12, got 12", Error);
-    CHECK_THROWS_AS(rotary(x, table, RotaryPairs::interleaved, Tensor<int, Shape<4>>::of({0, -1, 2, 3})),
+    CHECK_THROWS_WITH_AS(support::values(rotary(x, table, RotaryPairs::interleaved,
+                                                Tensor<int, Shape<4>, Device>::of({0, 1, 2, 12}))),
+                         "rotary: expected positions below 12, got 12 at position 3", Error);
+    CHECK_THROWS_AS(support::values(rotary(x, table, RotaryPairs::interleaved,
+                                           Tensor<int, Shape<4>, Device>::of({0, -1, 2, 3}))),
                     Error);
-    const auto short_by_one = Tensor<int, Shape<dyn>>::of({0, 1, 2}, 3);
+    const auto short_by_one = Tensor<int, Shape<dyn>, Device>::of({0, 1, 2}, 3);
     CHECK_THROWS_AS(rotary(x, table, RotaryPairs::interleaved, short_by_one), ShapeError);
 }
 
 TEST_CASE("narrower types") {
     const auto x = numbers<double, Shape<2, 5, 3, 6>>(1);
-    const auto exact = rotary(x, RotaryTable<double>(5, 6, 100), RotaryPairs::half_split);
-    const RotaryTable<float> table(5, 6, 100);
+    const auto exact = rotary(x, RotaryTable<double, Device>(5, 6, 100), RotaryPairs::half_split);
+    const RotaryTable<float, Device> table(5, 6, 100);
     CHECK(relative_error(rotary(cast<float>(x), table, RotaryPairs::half_split), exact) < 1e-6);
     CHECK(relative_error(rotary(cast<bf16>(x), table, RotaryPairs::half_split), exact) < 0x1p-7);
 }
 
 TEST_CASE("what does not fit the table is an error that says so") {
     const auto x = numbers<double, Shape<1, 5, 2, dyn>>(1, 6);
-    const RotaryTable<double> table(8, 6, 100), other(8, 4, 100);
+    const RotaryTable<double, Device> table(8, 6, 100), other(8, 4, 100);
     CHECK_THROWS_WITH_AS(rotary(x, table, RotaryPairs::interleaved, 4),
                          "rotary: expected positions below 8, got 4 to 8", ShapeError);
     CHECK_THROWS_AS(rotary(x, table, RotaryPairs::interleaved, -1), ShapeError);
     CHECK_THROWS_AS(rotary(x, other, RotaryPairs::interleaved), ShapeError);
     CHECK_THROWS_AS(rotary(numbers<double, Shape<1, 5, 2, dyn>>(1, 5), table, RotaryPairs::interleaved),
                     ShapeError);
-    CHECK(rotary(Tensor<double, Shape<1, dyn, 2, 6>>::zeros(0), table, RotaryPairs::interleaved).size() == 0);
+    CHECK(rotary(Tensor<double, Shape<1, dyn, 2, 6>, Device>::zeros(0), table, RotaryPairs::interleaved)
+              .size() == 0);
 }

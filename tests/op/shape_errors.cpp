@@ -2,30 +2,31 @@
 
 #include <doctest/doctest.h>
 
-#include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>
-#include <tenon/expression/reduction_cpu.hpp>
 #include <tenon/model/transformer.hpp>
-#include <tenon/op/attention/cpu.hpp>
-#include <tenon/op/cross_entropy/cpu.hpp>
-#include <tenon/op/embedding/cpu.hpp>
-#include <tenon/op/matmul/cpu.hpp>
+#include <tenon/op/attention/attention.hpp>
+#include <tenon/op/cross_entropy/cross_entropy.hpp>
+#include <tenon/op/embedding/embedding.hpp>
+#include <tenon/op/matmul/matmul.hpp>
 #include <tenon/op/rms_norm/rms_norm.hpp>
-#include <tenon/op/rotary/cpu.hpp>
-#include <tenon/op/view/cpu.hpp>
+#include <tenon/op/rotary/rotary.hpp>
+#include <tenon/op/view/view.hpp>
+
+#include "../support.hpp"
 
 // The mistakes of tests/compile_fail once more, with extents that only the run knows: the exception has the
 // words of the compile error.
 
 using namespace tenon;
+using support::Device;
 
 namespace {
 
-using Vector = Tensor<float, Shape<dyn>>;
-using Matrix = Tensor<float, Shape<dyn, dyn>>;
-using Batch = Tensor<float, Shape<dyn, dyn, dyn>>;
-using Heads = Tensor<float, Shape<dyn, dyn, dyn, dyn>>;
-using Tokens = Tensor<int, Shape<dyn, dyn>>;
+using Vector = Tensor<float, Shape<dyn>, Device>;
+using Matrix = Tensor<float, Shape<dyn, dyn>, Device>;
+using Cube = Tensor<float, Shape<dyn, dyn, dyn>, Device>;
+using Heads = Tensor<float, Shape<dyn, dyn, dyn, dyn>, Device>;
+using Tokens = Tensor<int, Shape<dyn, dyn>, Device>;
 
 template <class Mistake>
 std::string words_of(Mistake mistake) {
@@ -41,13 +42,13 @@ std::string words_of(Mistake mistake) {
 
 TEST_CASE("assignment") {
     const Matrix x = Matrix::zeros(8, 768);
-    CHECK(words_of([&] { Tensor<float, Shape<8, 512>> y = x; }) ==
+    CHECK(words_of([&] { Tensor<float, Shape<8, 512>, Device> y = x; }) ==
           "assignment<Shape<8, 768>, Shape<8, 512>>");
-    CHECK(words_of([&] { Tensor<float, Shape<8, 512>> y = x + x; }) ==
+    CHECK(words_of([&] { Tensor<float, Shape<8, 512>, Device> y = x + x; }) ==
           "assignment<Shape<8, 768>, Shape<8, 512>>");
-    CHECK(words_of([&] { Tensor<float, Shape<8, upto<512>>> y = x; }) ==
+    CHECK(words_of([&] { Tensor<float, Shape<8, upto<512>>, Device> y = x; }) ==
           "assignment<Shape<8, 768>, Shape<8, upto<512>>>");
-    CHECK(words_of([&] { Tensor<float, Shape<upto<4>>>::zeros(5); }) ==
+    CHECK(words_of([&] { Tensor<float, Shape<upto<4>>, Device>::zeros(5); }) ==
           "assignment<Shape<5>, Shape<upto<4>>>");
 }
 
@@ -82,9 +83,9 @@ TEST_CASE("matrix products") {
           "matmul_inner_extents_differ<Shape<8, 768>, Shape<512, 64>>");
     CHECK(words_of([&] { matmul<MatmulOptions{.transpose_right = true}>(x, Matrix::zeros(64, 512)); }) ==
           "matmul_inner_extents_differ<Shape<8, 768>, Shape<64, 512>>");
-    CHECK(words_of([&] { matmul(Batch::zeros(4, 8, 768), Batch::zeros(2, 768, 64)); }) ==
+    CHECK(words_of([&] { matmul(Cube::zeros(4, 8, 768), Cube::zeros(2, 768, 64)); }) ==
           "matmul_batch_extents_differ<Shape<4, 8, 768>, Shape<2, 768, 64>>");
-    CHECK(words_of([&] { Logits(Batch::zeros(2, 24, 64), Matrix::zeros(512, 32)); }) ==
+    CHECK(words_of([&] { Logits(Cube::zeros(2, 24, 64), Matrix::zeros(512, 32)); }) ==
           "matmul_inner_extents_differ<Shape<2, 24, 64>, Shape<512, 32>>");
 }
 
@@ -92,15 +93,17 @@ TEST_CASE("norms, rotations and losses") {
     CHECK(words_of([&] { rms_norm(Matrix::zeros(8, 768), Vector::zeros(512)); }) ==
           "rms_norm_gain_differs<Shape<8, 768>, Shape<512>>");
     CHECK(words_of([&] {
-              rotary(Heads::zeros(2, 24, 4, 15), RotaryTable<float>(24, 16, 1e4), RotaryPairs::half_split);
+              rotary(Heads::zeros(2, 24, 4, 15), RotaryTable<float, Device>(24, 16, 1e4),
+                     RotaryPairs::half_split);
           }).starts_with("rotary_needs_an_even_width<Shape<2, 24, 4, 15>, "));
     CHECK(words_of([&] {
-              rotary(Heads::zeros(2, 24, 4, 14), RotaryTable<float>(24, 16, 1e4), RotaryPairs::half_split);
+              rotary(Heads::zeros(2, 24, 4, 14), RotaryTable<float, Device>(24, 16, 1e4),
+                     RotaryPairs::half_split);
           }).starts_with("rotary_widths_differ<Shape<2, 24, 4, 14>, "));
-    CHECK(words_of([&] { cross_entropy(Batch::zeros(2, 24, 512), Tokens::zeros(2, 23)); }) ==
+    CHECK(words_of([&] { cross_entropy(Cube::zeros(2, 24, 512), Tokens::zeros(2, 23)); }) ==
           "cross_entropy_targets_differ<Shape<2, 24, 512>, Shape<2, 23>>");
     CHECK(words_of([&] {
-              cross_entropy(Logits(Batch::zeros(2, 24, 64), Matrix::zeros(512, 64)), Tokens::zeros(2, 23));
+              cross_entropy(Logits(Cube::zeros(2, 24, 64), Matrix::zeros(512, 64)), Tokens::zeros(2, 23));
           }) == "cross_entropy_targets_differ<Shape<2, 24, 512>, Shape<2, 23>>");
 }
 

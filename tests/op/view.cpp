@@ -2,39 +2,39 @@
 
 #include <tenon/autograd/gradient_check.hpp>
 #include <tenon/core/compare.hpp>
-#include <tenon/expression/cpu.hpp>
-#include <tenon/op/view/cpu.hpp>
 #include <tenon/op/view/view.hpp>
 
 #include "../support.hpp"
 
 using namespace tenon;
+using support::at;
+using support::Device;
 using support::numbers;
 using support::parameter;
 
 TEST_CASE("reshape keeps the elements in order") {
     const auto x = numbers<double, Shape<2, 6>>(1);
     const auto y = reshape<Shape<3, 4>>(x);
-    static_assert(std::same_as<decltype(y), const Tensor<double, Shape<3, 4>>>);
+    static_assert(std::same_as<decltype(y), const Tensor<double, Shape<3, 4>, Device>>);
     CHECK(y.data() == x.data());
-    CHECK(y(2, 1) == x(1, 3));
+    CHECK(at(y, 2, 1) == at(x, 1, 3));
     CHECK(reshape<Shape<dyn, 3>>(x).extents() == Extents(4, 3));
     CHECK(reshape<Shape<dyn, dyn>>(x, 6, 2).extents() == Extents(6, 2));
     CHECK(reshape<Shape<upto<4>, 3>>(x).extents() == Extents(4, 3));
     CHECK_THROWS_WITH_AS((reshape<Shape<dyn, 5>>(x)),
                          "reshape_changes_the_number_of_elements<Shape<2, 6>, Shape<2, 5>>", ShapeError);
     CHECK_THROWS_AS((reshape<Shape<upto<3>, 3>>(x)), ShapeError);
-    CHECK(reshape<Shape<dyn, 4>>(Tensor<double, Shape<dyn>>::zeros(0)).extents() == Extents(0, 4));
+    CHECK(reshape<Shape<dyn, 4>>(Tensor<double, Shape<dyn>, Device>::zeros(0)).extents() == Extents(0, 4));
 }
 
 TEST_CASE("axes merge and split") {
     const auto x = numbers<double, Shape<dyn, 6, 2>>(1, 3);
     const auto merged = merge_axes<1>(x);
-    static_assert(std::same_as<decltype(merged), const Tensor<double, Shape<dyn, 12>>>);
-    CHECK(merged(2, 11) == x(2, 5, 1));
+    static_assert(std::same_as<decltype(merged), const Tensor<double, Shape<dyn, 12>, Device>>);
+    CHECK(at(merged, 2, 11) == at(x, 2, 5, 1));
     const auto split = split_axis<1, 2, 3>(x);
-    static_assert(std::same_as<decltype(split), const Tensor<double, Shape<dyn, 2, 3, 2>>>);
-    CHECK(split(1, 1, 2, 0) == x(1, 5, 0));
+    static_assert(std::same_as<decltype(split), const Tensor<double, Shape<dyn, 2, 3, 2>, Device>>);
+    CHECK(at(split, 1, 1, 2, 0) == at(x, 1, 5, 0));
     CHECK(split_axis<1, dyn, dyn>(x, 3, 2).extents() == Extents(3, 3, 2, 2));
     CHECK_THROWS_AS((split_axis<1, dyn, dyn>(x, 4, 2)), ShapeError);
 }
@@ -43,23 +43,23 @@ TEST_CASE("transposes, slices and selections show the same memory") {
     const auto x = numbers<double, Shape<2, 3, 4>>(1);
     const auto turned = transpose<0, 2>(x);
     static_assert(std::same_as<decltype(turned)::shape_type, Shape<4, 3, 2>>);
-    CHECK(turned(3, 1, 0) == x(0, 1, 3));
-    CHECK(transpose(x)(1, 3, 2) == x(1, 2, 3));
+    CHECK(at(turned, 3, 1, 0) == at(x, 0, 1, 3));
+    CHECK(at(transpose(x), 1, 3, 2) == at(x, 1, 2, 3));
     CHECK(transpose(transpose(x)) == x);
     const auto part = slice<1>(x, 1, 3);
     CHECK(part.extents() == Extents(2, 2, 4));
-    CHECK(part(1, 0, 2) == x(1, 1, 2));
+    CHECK(at(part, 1, 0, 2) == at(x, 1, 1, 2));
     const auto fixed = slice<-1, 1, 3>(x);
     static_assert(std::same_as<decltype(fixed)::shape_type, Shape<2, 3, 2>>);
-    CHECK(fixed(1, 2, 0) == x(1, 2, 1));
+    CHECK(at(fixed, 1, 2, 0) == at(x, 1, 2, 1));
     const auto first = slice<0>(x, 1, 2);
     static_assert(decltype(first)::is_packed);
-    CHECK(first(0, 2, 3) == x(1, 2, 3));
+    CHECK(at(first, 0, 2, 3) == at(x, 1, 2, 3));
     CHECK(slice<0>(x, 1, 1).size() == 0);
     const auto chosen = select<1>(x, 2);
     static_assert(std::same_as<decltype(chosen)::shape_type, Shape<2, 4>>);
-    CHECK(chosen(1, 3) == x(1, 2, 3));
-    CHECK(select<0>(select<0>(x, 1), 2)(3) == x(1, 2, 3));
+    CHECK(at(chosen, 1, 3) == at(x, 1, 2, 3));
+    CHECK(at(select<0>(select<0>(x, 1), 2), 3) == at(x, 1, 2, 3));
     CHECK_THROWS_AS(slice<1>(x, 1, 4), ShapeError);
     CHECK_THROWS_AS(slice<1>(x, 2, 1), ShapeError);
     CHECK_THROWS_AS(slice<1>(x, -1, 1), ShapeError);
@@ -72,10 +72,10 @@ TEST_CASE("broadcasts repeat without a copy") {
     const auto row = numbers<double, Shape<3>>(1);
     const auto all = broadcast_to<Shape<2, dyn, 3>>(row, 4);
     CHECK(all.extents() == Extents(2, 4, 3));
-    CHECK(all(1, 3, 2) == row(2));
+    CHECK(at(all, 1, 3, 2) == at(row, 2));
     CHECK(all.data() == row.data());
     const auto open = numbers<double, Shape<dyn, 1>>(1, 4);
-    CHECK(broadcast_to<Shape<4, 5>>(open)(3, 4) == open(3, 0));
+    CHECK(at(broadcast_to<Shape<4, 5>>(open), 3, 4) == at(open, 3, 0));
     CHECK_THROWS_AS((broadcast_to<Shape<5, 5>>(open)), ShapeError);
     CHECK_THROWS_AS((broadcast_to<Shape<dyn, 5>>(open, 1)), ShapeError);
 }
@@ -86,20 +86,21 @@ TEST_CASE("contiguous copies what is not packed, and only that") {
     const auto y = contiguous(transpose(x));
     static_assert(decltype(y)::is_packed);
     CHECK(y == transpose(x));
-    const auto ids = Tensor<int, Shape<2, 3>>::of({1, 2, 3, 4, 5, 6});
-    CHECK(contiguous(transpose(ids)) == (Tensor<int, Shape<3, 2>>::of({1, 4, 2, 5, 3, 6})));
+    const auto ids = Tensor<int, Shape<2, 3>, Device>::of({1, 2, 3, 4, 5, 6});
+    CHECK(contiguous(transpose(ids)) == (Tensor<int, Shape<3, 2>, Device>::of({1, 4, 2, 5, 3, 6})));
 }
 
 TEST_CASE("copy_to writes through a view") {
-    const auto x = Tensor<double, Shape<4, 5>>::zeros();
+    const auto x = Tensor<double, Shape<4, 5>, Device>::zeros();
     const auto y = numbers<double, Shape<2, 3>>(1);
     copy_to(slice<1>(slice<0>(x, 1, 3), 2, 5), y);
     for (int i = 0; i < 4; ++i)
-        for (int j = 0; j < 5; ++j) CHECK(x(i, j) == (i >= 1 && i < 3 && j >= 2 ? y(i - 1, j - 2) : 0));
+        for (int j = 0; j < 5; ++j)
+            CHECK(at(x, i, j) == (i >= 1 && i < 3 && j >= 2 ? at(y, i - 1, j - 2) : 0));
     copy_to(transpose(slice<1>(slice<0>(x, 0, 3), 0, 2)), y);
-    CHECK(x(2, 1) == y(1, 2));
+    CHECK(at(x, 2, 1) == at(y, 1, 2));
     CHECK_THROWS_AS(copy_to(slice<0>(slice<1>(x, 0, 2), 0, 2), slice<1>(y, 0, 3)), ShapeError);
-    copy_to(slice<1>(x, 2, 2), Tensor<double, Shape<4, dyn>>::zeros(0));
+    copy_to(slice<1>(x, 2, 2), Tensor<double, Shape<4, dyn>, Device>::zeros(0));
 }
 
 TEST_CASE("the gradient of a view goes into the place that it shows") {
@@ -120,16 +121,16 @@ TEST_CASE("views of parameters and of unnamed expressions") {
     const auto x = parameter<Shape<2, 3>>(1);
     const auto t = transpose(x);
     static_assert(decltype(t)::is_tracked);
-    CHECK(t(2, 1) == x.value()(1, 2));
-    CHECK(slice<0>(x.value() * 2, 1, 2)(0, 0) == 2 * x.value()(1, 0));
-    CHECK(reshape<Shape<6>>(x)(5) == x.value()(1, 2));
+    CHECK(at(t, 2, 1) == at(x.value(), 1, 2));
+    CHECK(at(slice<0>(x.value() * 2, 1, 2), 0, 0) == 2 * at(x.value(), 1, 0));
+    CHECK(at(reshape<Shape<6>>(x), 5) == at(x.value(), 1, 2));
 }
 
 TEST_CASE("copy_to between views that overlap") {
-    auto x = Tensor<double, Shape<2, 2>>::of({1, 2, 3, 4});
+    auto x = Tensor<double, Shape<2, 2>, Device>::of({1, 2, 3, 4});
     copy_to(x, transpose(x));
     CHECK(support::values(x) == std::vector<double>{1, 3, 2, 4});
-    auto y = Tensor<double, Shape<5>>::of({1, 2, 3, 4, 5});
+    auto y = Tensor<double, Shape<5>, Device>::of({1, 2, 3, 4, 5});
     copy_to(slice<0, 1, 5>(y), slice<0, 0, 4>(y));
     CHECK(support::values(y) == std::vector<double>{1, 1, 2, 3, 4});
 }

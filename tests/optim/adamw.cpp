@@ -2,14 +2,13 @@
 
 #include <doctest/doctest.h>
 
-#include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>
-#include <tenon/optim/cpu.hpp>
 
 #include "../support.hpp"
 #include "two_parameters.hpp"
 
 using namespace tenon;
+using support::Device;
 using support::TwoParameters;
 
 namespace {
@@ -120,9 +119,9 @@ TEST_CASE("a parameter that sits steps out is corrected by the steps it took, as
 TEST_CASE("PyTorch's numbers for a parameter whose gradient comes late") {
     // torch.optim.AdamW([a, b], lr=0.1, weight_decay=0.5) with a = b = 1 in f64; a's gradients are 1, 1, 1,
     // b's none, none, 2. Printed by PyTorch 2.
-    Parameter<double, Shape<1>> a(Tensor<double, Shape<1>>::of({1.0})),
-        b(Tensor<double, Shape<1>>::of({1.0}));
-    AdamW<double, double, Cpu> optimizer(std::vector<ParameterBase*>{&a, &b}, {.rate = 0.1, .decay = 0.5});
+    Parameter<double, Shape<1>, Device> a(Tensor<double, Shape<1>, Device>::of({1.0})),
+        b(Tensor<double, Shape<1>, Device>::of({1.0}));
+    AdamW<double, double, Device> optimizer(std::vector<ParameterBase*>{&a, &b}, {.rate = 0.1, .decay = 0.5});
     for (int step = 0; step < 3; ++step) {
         if (step < 2)
             backward(sum(a));
@@ -130,15 +129,15 @@ TEST_CASE("PyTorch's numbers for a parameter whose gradient comes late") {
             backward(Tensor(sum(a) + sum(b * 2.0)));
         optimizer.step();
     }
-    CHECK(a.value()(0) == doctest::Approx(0.5721250028525007).epsilon(1e-14));
-    CHECK(b.value()(0) == doctest::Approx(0.8500000004999999).epsilon(1e-14));
+    CHECK(support::at(a.value(), 0) == doctest::Approx(0.5721250028525007).epsilon(1e-14));
+    CHECK(support::at(b.value(), 0) == doctest::Approx(0.8500000004999999).epsilon(1e-14));
 }
 
 TEST_CASE("parameters that cannot be trained are refused, with their number") {
-    Parameter<double, Shape<2>> tracked(Tensor<double, Shape<2>>::zeros());
-    Parameter<double, Shape<2>, Cpu, Untracked> untracked(Tensor<double, Shape<2>>::zeros());
-    Parameter<float, Shape<2>> narrow(Tensor<float, Shape<2>>::zeros());
-    using Optimizer = AdamW<double, double, Cpu>;
+    Parameter<double, Shape<2>, Device> tracked(Tensor<double, Shape<2>, Device>::zeros());
+    Parameter<double, Shape<2>, Device, Untracked> untracked(Tensor<double, Shape<2>, Device>::zeros());
+    Parameter<float, Shape<2>, Device> narrow(Tensor<float, Shape<2>, Device>::zeros());
+    using Optimizer = AdamW<double, double, Device>;
     const auto make = [](std::vector<ParameterBase*> parameters) { Optimizer optimizer(parameters); };
     CHECK_NOTHROW(make({}));
     CHECK_NOTHROW(make({&tracked}));

@@ -5,11 +5,10 @@
 
 #include <doctest/doctest.h>
 
-#include <tenon/optim/cpu.hpp>
-
 #include "two_parameters.hpp"
 
 using namespace tenon;
+using support::Device;
 using support::TwoParameters;
 
 namespace {
@@ -84,14 +83,12 @@ TEST_CASE("the state that is visited is all: averages go on with the same bits i
     Ema resumed{model, options};
     std::map<std::string, std::vector<char>> saved;
     ema.for_each_state([&](std::string_view name, ElementType type, std::int64_t count, void* data) {
-        const char* bytes = static_cast<const char*>(data);
-        saved[std::string(name)].assign(bytes, bytes + static_cast<std::size_t>(count) * size_of(type));
+        saved[std::string(name)] = support::bytes_of(static_cast<std::size_t>(count) * size_of(type), data);
     });
     CHECK(saved.size() == 3);
     CHECK(saved.at("first.average").size() == 21 * sizeof(double));
     resumed.for_each_state([&](std::string_view name, ElementType, std::int64_t, void* data) {
-        const auto& bytes = saved.at(std::string(name));
-        std::copy(bytes.begin(), bytes.end(), static_cast<char*>(data));
+        support::write_bytes(saved.at(std::string(name)), data);
     });
     train(model, 1);
     ema.update();
@@ -105,6 +102,6 @@ TEST_CASE("a decay that is none, and elements of another type, are errors") {
     CHECK_THROWS_WITH_AS((Ema{model, {.decay = 1.5}}), "Ema: expected a decay from 0 to 1, got 1.500000",
                          Error);
     CHECK_THROWS_AS((Ema{model, {.decay = std::nan("")}}), Error);
-    CHECK_THROWS_WITH_AS((Ema<float, Cpu>(std::vector<ParameterBase*>{&model.first})),
+    CHECK_THROWS_WITH_AS((Ema<float, Device>(std::vector<ParameterBase*>{&model.first})),
                          "Ema: parameter 0: expected elements of type f32, got f64", Error);
 }

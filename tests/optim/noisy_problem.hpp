@@ -8,9 +8,7 @@
 #include <vector>
 
 #include <tenon/core/precision.hpp>
-#include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>
-#include <tenon/expression/reduction_cpu.hpp>
 #include <tenon/nn/visitor.hpp>
 
 #include "../support.hpp"
@@ -21,13 +19,13 @@ template <class T>
 struct NoisyProblem {
     using Value = T;
     using Gradient = T;
-    using Device = Cpu;
+    using Device = support::Device;
     static constexpr bool is_tracked = true;
 
-    Parameter<T, Shape<3, 5>> wide{support::numbers<T, Shape<3, 5>>(1)};
-    Parameter<T, Shape<7, 3>> tall{support::numbers<T, Shape<7, 3>>(2)};
-    Parameter<T, Shape<2, 3, 4>> stack{support::numbers<T, Shape<2, 3, 4>>(3)};
-    Parameter<T, Shape<5>> gain{support::numbers<T, Shape<5>>(4), Role::gain};
+    Parameter<T, Shape<3, 5>, Device> wide{support::numbers<T, Shape<3, 5>>(1)};
+    Parameter<T, Shape<7, 3>, Device> tall{support::numbers<T, Shape<7, 3>>(2)};
+    Parameter<T, Shape<2, 3, 4>, Device> stack{support::numbers<T, Shape<2, 3, 4>>(3)};
+    Parameter<T, Shape<5>, Device> gain{support::numbers<T, Shape<5>>(4), Role::gain};
 
     void visit_parameters(ParameterVisitor& visit) {
         visit("wide", wide);
@@ -65,7 +63,7 @@ struct NoisyProblem {
 
 private:
     template <class S>
-    static auto part(const Parameter<T, S>& parameter, std::uint32_t seed) {
+    static auto part(const Parameter<T, S, Device>& parameter, std::uint32_t seed) {
         const auto noise = support::numbers<T, S>(seed);
         return Tensor(sum(square(parameter)) / 2 + sum(noise * parameter));
     }

@@ -9,12 +9,11 @@
 
 #include <doctest/doctest.h>
 
-#include <tenon/optim/cpu.hpp>
-
 #include "noisy_problem.hpp"
 #include "optimizer_values.hpp"
 
 using namespace tenon;
+using support::Device;
 using support::NoisyProblem;
 namespace expected = support::expected;
 
@@ -70,8 +69,7 @@ template <class Optimizer>
 std::map<std::string, std::vector<char>> state_of(Optimizer& optimizer) {
     std::map<std::string, std::vector<char>> result;
     optimizer.for_each_state([&](std::string_view name, ElementType type, std::int64_t count, void* data) {
-        const char* bytes = static_cast<const char*>(data);
-        result[std::string(name)].assign(bytes, bytes + static_cast<std::size_t>(count) * size_of(type));
+        result[std::string(name)] = support::bytes_of(static_cast<std::size_t>(count) * size_of(type), data);
     });
     return result;
 }
@@ -140,8 +138,7 @@ TEST_CASE(
         auto saved = state_of(before);
         auto resumed = make(interrupted);
         resumed.for_each_state([&](std::string_view name, ElementType, std::int64_t, void* data) {
-            const std::vector<char>& bytes = saved.at(std::string(name));
-            std::copy(bytes.begin(), bytes.end(), static_cast<char*>(data));
+            support::write_bytes(saved.at(std::string(name)), data);
         });
         resumed.rate = optimizer.rate = 0.017;
         CHECK(resumed.steps() == 5);
@@ -177,17 +174,17 @@ TEST_CASE("state is named after parameters, in a fixed order") {
                                    "tall.steps i64 1", "tall.momentum f32 21", "stack.steps i64 1",
                                    "stack.momentum f32 24", "gain.steps i64 1", "gain.first_moment f32 5",
                                    "gain.second_moment f32 5"});
-    AdamW<float, float, Cpu> bare(std::vector<ParameterBase*>{&problem.gain, &problem.wide});
+    AdamW<float, float, Device> bare(std::vector<ParameterBase*>{&problem.gain, &problem.wide});
     CHECK(state_names(bare)[2] == "0.first_moment f32 5");
     CHECK(state_names(bare)[5] == "1.first_moment f32 15");
 }
 
 TEST_CASE("Adafactor's sums go over all rows of a matrix, and of each of a stack") {
     constexpr int count = 2, rows = 150, columns = 37;
-    Parameter<double, Shape<count, rows, columns>> stack(
+    Parameter<double, Shape<count, rows, columns>, Device> stack(
         support::numbers<double, Shape<count, rows, columns>>(1));
-    Adafactor<double, double, Cpu> optimizer(std::vector<ParameterBase*>{&stack},
-                                             {.rate = 0.1, .scale_by_parameter = false});
+    Adafactor<double, double, Device> optimizer(std::vector<ParameterBase*>{&stack},
+                                                {.rate = 0.1, .scale_by_parameter = false});
     // At the first update the moments are the gradient's alone, which is the parameter.
     const std::vector<double> g = support::values(stack.value());
     std::vector<double> direction(g.size());
@@ -222,12 +219,23 @@ TEST_CASE("Adafactor's sums go over all rows of a matrix, and of each of a stack
           }) < 1e-13);
 }
 
+TEST_CASE("Muon: a gradient of zeros makes no step") {
+    Parameter<float, Shape<3, 4>, Device> matrix(support::numbers<float, Shape<3, 4>>(1));
+    Muon<float, float, Device> optimizer(std::vector<ParameterBase*>{&matrix}, {.decay = 0});
+    const auto before = support::values(matrix.value());
+    backward(Tensor(sum(matrix * 0.0f)));
+    optimizer.step();
+    CHECK(support::values(matrix.value()) == before);
+}
+
 TEST_CASE("every kernel has the same bits for any number of threads") {
     const auto run = [](auto make) {
         return support::same_for_any_thread_count([&] {
             // Long enough for several threads, and for blocks that are not whole.
-            Parameter<float, Shape<dyn, dyn>> matrix(support::numbers<float, Shape<dyn, dyn>>(1, 397, 251));
-            Parameter<float, Shape<dyn>> vector(support::numbers<float, Shape<dyn>>(2, 70'001), Role::gain);
+            Parameter<float, Shape<dyn, dyn>, Device> matrix(
+                support::numbers<float, Shape<dyn, dyn>>(1, 397, 251));
+            Parameter<float, Shape<dyn>, Device> vector(support::numbers<float, Shape<dyn>>(2, 70'001),
+                                                        Role::gain);
             auto optimizer = make(std::vector<ParameterBase*>{&matrix, &vector});
             for (int step = 0; step < 2; ++step) {
                 backward(Tensor(sum(square(matrix)) + sum(square(vector))));
@@ -240,12 +248,12 @@ TEST_CASE("every kernel has the same bits for any number of threads") {
         });
     };
     using List = std::vector<ParameterBase*>;
-    CHECK(run([](const List& list) { return AdamW<float, float, Cpu>(list); }));
-    CHECK(run([](const List& list) { return SGD<float, float, Cpu>(list, nesterov); }));
-    CHECK(run([](const List& list) { return SGD<float, float, Cpu>(list, plain); }));
-    CHECK(run([](const List& list) { return Lion<float, float, Cpu>(list); }));
-    CHECK(run([](const List& list) { return Adafactor<float, float, Cpu>(list); }));
-    CHECK(run([](const List& list) { return Muon<float, float, Cpu>(list); }));
+    CHECK(run([](const List& list) { return AdamW<float, float, Device>(list); }));
+    CHECK(run([](const List& list) { return SGD<float, float, Device>(list, nesterov); }));
+    CHECK(run([](const List& list) { return SGD<float, float, Device>(list, plain); }));
+    CHECK(run([](const List& list) { return Lion<float, float, Device>(list); }));
+    CHECK(run([](const List& list) { return Adafactor<float, float, Device>(list); }));
+    CHECK(run([](const List& list) { return Muon<float, float, Device>(list); }));
 }
 
 TEST_CASE("an option that makes no sense is an error") {

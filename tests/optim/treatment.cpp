@@ -5,32 +5,32 @@
 
 #include <doctest/doctest.h>
 
-#include <tenon/optim/cpu.hpp>
-
 #include "two_parameters.hpp"
 
 using namespace tenon;
+using support::Device;
 using support::TwoParameters;
 
-namespace {
+// In a namespace with a name: nvcc would take a member for unused that only a requirement reads.
+namespace roles {
 
 /// A parameter for each role that a rule may meet.
 struct Roles {
     using Value = double;
     using Gradient = double;
-    using Device = Cpu;
+    using Device = support::Device;
     static constexpr bool is_tracked = true;
 
-    Parameter<double, Shape<2, 2>> embedding{ones<Shape<2, 2>>(), Role::embedding};
-    Parameter<double, Shape<2, 2>> matrix{ones<Shape<2, 2>>(), Role::matrix};
-    Parameter<double, Shape<2>> gain{ones<Shape<2>>(), Role::gain};
-    Parameter<double, Shape<2, 2>> head{ones<Shape<2, 2>>(), Role::head};
-    Parameter<double, Shape<2, 2>> position{ones<Shape<2, 2>>(), Role::position};
-    Parameter<double, Shape<2>> bias{ones<Shape<2>>(), Role::bias};
+    Parameter<double, Shape<2, 2>, Device> embedding{ones<Shape<2, 2>>(), Role::embedding};
+    Parameter<double, Shape<2, 2>, Device> matrix{ones<Shape<2, 2>>(), Role::matrix};
+    Parameter<double, Shape<2>, Device> gain{ones<Shape<2>>(), Role::gain};
+    Parameter<double, Shape<2, 2>, Device> head{ones<Shape<2, 2>>(), Role::head};
+    Parameter<double, Shape<2, 2>, Device> position{ones<Shape<2, 2>>(), Role::position};
+    Parameter<double, Shape<2>, Device> bias{ones<Shape<2>>(), Role::bias};
 
     template <class S>
-    static Tensor<double, S> ones() {
-        return Tensor(Tensor<double, S>::zeros() + 1.0);
+    static Tensor<double, S, Device> ones() {
+        return Tensor(Tensor<double, S, Device>::zeros() + 1.0);
     }
 
     void visit_parameters(ParameterVisitor& visit) {
@@ -49,11 +49,17 @@ struct Roles {
     std::vector<double> firsts() {
         std::vector<double> result;
         for_each_parameter(*this, [&](std::string_view, ParameterBase& parameter) {
-            result.push_back(*static_cast<const double*>(parameter.data));
+            result.push_back(support::elements<double>(parameter).front());
         });
         return result;
     }
 };
+
+}  // namespace roles
+
+namespace {
+
+using roles::Roles;
 
 /// Where one step of plain descent takes ones whose gradients are ones.
 template <class Rule>
@@ -155,13 +161,13 @@ TEST_CASE("two optimizers share a model: each leaves alone what it has frozen") 
 
 TEST_CASE(
     "a parameter that only runs forward may be there if it is frozen; one that is there twice may not") {
-    Parameter<double, Shape<2>> tracked(Tensor<double, Shape<2>>::zeros());
-    Parameter<double, Shape<2>, Cpu, Untracked> untracked(Tensor<double, Shape<2>>::zeros());
+    Parameter<double, Shape<2>, Device> tracked(Tensor<double, Shape<2>, Device>::zeros());
+    Parameter<double, Shape<2>, Device, Untracked> untracked(Tensor<double, Shape<2>, Device>::zeros());
     const auto freeze_untracked = [](std::string_view, const ParameterBase& parameter) -> Treatment {
         return {.frozen = !parameter.gradient};
     };
     const std::vector<ParameterBase*> mixed{&untracked, &tracked}, twice{&tracked, &tracked};
-    CHECK_NOTHROW((SGD<double, double, Cpu>(mixed, {}, freeze_untracked)));
-    CHECK_THROWS_WITH_AS((SGD<double, double, Cpu>(twice)),
+    CHECK_NOTHROW((SGD<double, double, Device>(mixed, {}, freeze_untracked)));
+    CHECK_THROWS_WITH_AS((SGD<double, double, Device>(twice)),
                          "SGD: parameter 1: expected each parameter once, got it twice", Error);
 }

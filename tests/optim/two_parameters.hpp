@@ -3,9 +3,7 @@
 // A model of two parameters, of odd sizes.
 
 #include <tenon/core/precision.hpp>
-#include <tenon/expression/cpu.hpp>
 #include <tenon/expression/reduction.hpp>
-#include <tenon/expression/reduction_cpu.hpp>
 #include <tenon/nn/visitor.hpp>
 
 #include "../support.hpp"
@@ -16,11 +14,11 @@ template <class T>
 struct TwoParameters {
     using Value = T;
     using Gradient = T;
-    using Device = Cpu;
+    using Device = support::Device;
     static constexpr bool is_tracked = true;
 
-    Parameter<T, Shape<3, 7>> first{support::numbers<T, Shape<3, 7>>(1)};
-    Parameter<T, Shape<5>> second{support::numbers<T, Shape<5>>(2)};
+    Parameter<T, Shape<3, 7>, Device> first{support::numbers<T, Shape<3, 7>>(1)};
+    Parameter<T, Shape<5>, Device> second{support::numbers<T, Shape<5>>(2)};
 
     void visit_parameters(ParameterVisitor& visit) {
         visit("first", first);

@@ -7,6 +7,10 @@ int main(int count, char** values) try {
         std::printf("usage: %s FOLDER\n", values[0]);
         return 2;
     }
+    if (!tenon::support::has_device()) {
+        std::printf("skipped: there is no GPU that CUDA can use\n");
+        return reference::skipped;
+    }
     const std::string folder = values[1];
     const tenon::OwnedConfiguration configuration = tenon::read_configuration(folder + "/config.json");
     const tenon::Architecture architecture = tenon::find_architecture(configuration.table());

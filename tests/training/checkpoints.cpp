@@ -13,14 +13,14 @@
 #include "../io/thrown_message.hpp"
 #include "../nn/model.hpp"
 #include "tenon/optim/adamw.hpp"
-#include "tenon/optim/cpu.hpp"
 #include "tenon/optim/ema.hpp"
 
 using namespace tenon;
+using support::Device;
 
 namespace {
 
-using Model = Trainable<Transformer<support::Small>>;
+using Model = Trainable<Transformer<support::Small, Device>>;
 
 struct Other : support::Small {
     static constexpr int hidden = 20, vocabulary = 12;
@@ -42,8 +42,8 @@ struct Run {
         std::vector<std::uint16_t> tokens;
         for (int i = 0; i < 9; ++i)
             tokens.push_back(static_cast<std::uint16_t>((i * i + static_cast<int>(step)) % 11));
-        const auto ids = Tensor<std::uint16_t, Shape<1, 8>>::from(std::span(tokens).first(8));
-        const auto targets = Tensor<std::uint16_t, Shape<1, 8>>::from(std::span(tokens).last(8));
+        const auto ids = Tensor<std::uint16_t, Shape<1, 8>, Device>::from(std::span(tokens).first(8));
+        const auto targets = Tensor<std::uint16_t, Shape<1, 8>, Device>::from(std::span(tokens).last(8));
         const auto now = cross_entropy(model(ids), targets);
         backward(now);
         optimizer.step();
@@ -55,12 +55,12 @@ struct Run {
     std::string bits() const {
         std::string bits;
         for (const TrainingState::Item& item : state.items())
-            bits.append(reinterpret_cast<const char*>(item.bytes.data()), item.bytes.size());
+            for (const char byte : support::bytes_of(item.bytes.size(), item.bytes.data())) bits += byte;
         return bits;
     }
 
     Model model;
-    AdamW<float, float, Cpu> optimizer;
+    AdamW<float, float, Device> optimizer;
     std::int64_t step = 0;
     double loss = std::numeric_limits<double>::infinity();
     TrainingState state;
@@ -221,7 +221,7 @@ TEST_CASE("a checkpoint of another run is refused with every difference, and cha
     Run run(1);
     save_training(folder.path(), 7, run.state);
 
-    Trainable<Transformer<Other>> model(seed(1));
+    Trainable<Transformer<Other, Device>> model(seed(1));
     std::int64_t step = 3, extra = 4;
     std::uint64_t loss = 5;
     TrainingState other;

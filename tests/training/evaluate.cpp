@@ -9,17 +9,19 @@
 #include "../nn/model.hpp"
 
 using namespace tenon;
+using support::Device;
 
 namespace {
 
-using Model = Transformer<support::Small, Cpu, F64>;
+using Model = Transformer<support::Small, Device, F64>;
 
 /// The cross-entropy of tokens [begin, end) after token `begin`, by the definition.
 double passage_cross_entropy(const Model& model, const std::vector<std::uint16_t>& tokens, int begin,
                              int end) {
     const std::vector<std::uint16_t> inputs(tokens.begin() + begin, tokens.begin() + end - 1);
     const int time = end - 1 - begin;
-    const Tensor logits = model(Tensor<std::uint16_t, Shape<1, dyn>>::from(inputs, time)).tensor();
+    const Tensor logits =
+        on_host(model(Tensor<std::uint16_t, Shape<1, dyn>, Device>::from(inputs, time)).tensor());
     double total = 0;
     for (int i = 0; i < time; ++i) {
         double sum = 0;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <tenon/autograd/parameter.hpp>
+#include <tenon/core/on_host.hpp>
 
 namespace tenon {
 namespace detail {
@@ -16,8 +17,9 @@ template <class Y>
 double weighted_sum(const Y& y) {
     static_assert(Y::is_packed,
                   "gradient_error takes a function with a packed result: return contiguous(...)");
+    const auto& values = on_host(y);
     double total = 0;
-    for (std::int64_t i = 0; i < y.size(); ++i) total += check_weight(i) * y.data()[i];
+    for (std::int64_t i = 0; i < values.size(); ++i) total += check_weight(i) * values.data()[i];
     return total;
 }
 
@@ -27,8 +29,8 @@ double weighted_sum(const Y& y) {
 /// and returns a tensor; its elements are weighed and summed. Returns the greatest relative error of the
 /// parameters' gradients (norm of the difference over norm of the difference quotient), about 1e-9 for a
 /// right one.
-template <class F, class... S>
-double gradient_error(F&& f, Parameter<double, S>&... parameters) {
+template <class F, class Device, class... S>
+double gradient_error(F&& f, Parameter<double, S, Device>&... parameters) {
     auto loss = [&] {
         Tape::Pause pause(Tape::current());
         return detail::weighted_sum(f(parameters.tensor()...));
@@ -43,17 +45,16 @@ double gradient_error(F&& f, Parameter<double, S>&... parameters) {
     }
     double worst = 0;
     auto check = [&](auto& parameter) {
-        const auto gradient = parameter.accumulated_gradient();
-        double* values = static_cast<double*>(parameter.data);
+        const auto gradient = on_host(parameter.accumulated_gradient()), values = on_host(parameter.value());
         double difference = 0, norm = 0;
         for (std::int64_t i = 0; i < parameter.size(); ++i) {
-            const double kept = values[i], step = 1e-5 * (1 + std::abs(kept));
-            values[i] = kept + step;
-            const double above = loss();
-            values[i] = kept - step;
-            const double below = loss();
-            values[i] = kept;
-            const double quotient = (above - below) / (2 * step);
+            const double kept = values.data()[i], step = 1e-5 * (1 + std::abs(kept));
+            const auto loss_at = [&](double value) {
+                Memory<Device>::copy(&value, 1, static_cast<double*>(parameter.data) + i);
+                return loss();
+            };
+            const double quotient = (loss_at(kept + step) - loss_at(kept - step)) / (2 * step);
+            Memory<Device>::copy(&kept, 1, static_cast<double*>(parameter.data) + i);
             difference += (quotient - gradient.data()[i]) * (quotient - gradient.data()[i]);
             norm += quotient * quotient;
         }

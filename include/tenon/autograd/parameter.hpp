@@ -122,12 +122,13 @@ public:
     /// shares the gradient's memory: later passes may change it, unless it is cloned.
     Tensor<ComputeOf<T>, S, D> accumulated_gradient() const requires Tracking::is_tracked {
         const bool is_new = !gradient->written;
-        const auto contribution = contribute<ComputeOf<T>, D>(*gradient);
+        contribute<T, D>(*gradient);
+        auto* const elements = static_cast<ComputeOf<T>*>(gradient->storage.data());
         if (is_new) {
-            Memory<D>::fill(contribution.data, size(), ComputeOf<T>(0));
+            Memory<D>::fill(elements, size(), ComputeOf<T>(0));
             gradient->written = false;
         }
-        return {gradient->storage, contribution.data, extents};
+        return {gradient->storage, elements, extents};
     }
 
     /// Forgets the gradient; the next contribution overwrites it.

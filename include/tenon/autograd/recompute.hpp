@@ -33,18 +33,11 @@ struct RecomputeNode : Node {
             Level level;
             auto y = region(
                 Tensor<T, S, D, Tracked>(x.storage(), x.data(), x.extents(), {}, Tracked(0, &gradient)));
-            using U = ComputeOf<typename decltype(y)::value_type>;
-            tenon::backward(y, std::span(static_cast<const U*>(output.storage.data()),
+            tenon::backward(y, std::span(upstream_of<typename decltype(y)::value_type, D>(*this),
                                          static_cast<std::size_t>(y.size())));
         }
         if (!slot || !gradient.written) return;
-        using C = ComputeOf<T>;
-        const C* from = static_cast<const C*>(gradient.storage.data());
-        const Contribution<C> to = contribute<C, D>(*slot);
-        if (to.accumulate)
-            Memory<D>::add(from, gradient.count, to.data);
-        else
-            Memory<D>::copy(from, gradient.count, to.data);
+        contribute_elements<T, D>(static_cast<const GradientOf<T, D>*>(gradient.storage.data()), *slot);
     }
 
     static constexpr int max_depth = 8;

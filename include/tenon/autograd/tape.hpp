@@ -23,19 +23,68 @@ struct Node {
     GradientSlot output;
 };
 
-/// Memory of a gradient, and whether a kernel adds to it or writes it first.
+/// Memory of a gradient, and whether a kernel adds to it or writes it first. One of the two pointers is set:
+/// `wide` for a parameter whose gradient is of another type than G.
 template <class G>
 struct Contribution {
     G* data = nullptr;
     bool accumulate = false;
+    ComputeOf<G>* wide = nullptr;
 };
 
-/// Announces a contribution to a slot; takes memory at the first.
+namespace detail {
+
+/// Gives a slot memory of its own.
 template <class G, class Device>
-Contribution<G> contribute(GradientSlot& slot) {
+[[gnu::noinline]] void own(GradientSlot& slot) {
+    slot.is_shared = false;
+    if (slot.storage.is_unique()) return;
+    const Storage shared = std::move(slot.storage);
+    slot.storage = Storage(Memory<Device>::allocate(static_cast<std::size_t>(slot.count) * sizeof(G)));
+    if (slot.written)
+        Memory<Device>::copy(static_cast<const G*>(shared.data()), slot.count,
+                             static_cast<G*>(slot.storage.data()));
+}
+
+}  // namespace detail
+
+/// Makes the gradient of a node's output that of an input, which must have none yet: both have its memory.
+inline void hand_on(const Node& node, GradientSlot& slot) {
+    slot.storage = node.output.storage;
+    slot.written = slot.is_shared = true;
+}
+
+/// Announces a contribution to the slot of a value of type T; takes memory at the first.
+template <class T, class Device>
+Contribution<GradientOf<T, Device>> contribute(GradientSlot& slot) {
+    using G = GradientOf<T, Device>;
+    const bool is_wide = !std::same_as<G, ComputeOf<G>> && slot.is_wide;
+    if (slot.is_shared) detail::own<G, Device>(slot);
     if (!slot.storage)
-        slot.storage = Storage(Memory<Device>::allocate(static_cast<std::size_t>(slot.count) * sizeof(G)));
-    return {static_cast<G*>(slot.storage.data()), std::exchange(slot.written, true)};
+        slot.storage = Storage(Memory<Device>::allocate(static_cast<std::size_t>(slot.count) *
+                                                        (is_wide ? sizeof(ComputeOf<G>) : sizeof(G))));
+    void* const data = slot.storage.data();
+    const bool accumulate = std::exchange(slot.written, true);
+    if (is_wide) return {nullptr, accumulate, static_cast<ComputeOf<G>*>(data)};
+    return {static_cast<G*>(data), accumulate};
+}
+
+/// The gradient of a node's output, of type T.
+template <class T, class Device>
+const GradientOf<T, Device>* upstream_of(const Node& node) {
+    return static_cast<const GradientOf<T, Device>*>(node.output.storage.data());
+}
+
+/// Contributes packed elements as they are to the slot of a value of type T.
+template <class T, class Device>
+void contribute_elements(const GradientOf<T, Device>* from, GradientSlot& slot) {
+    const auto to = contribute<T, Device>(slot);
+    if constexpr (!std::same_as<GradientOf<T, Device>, ComputeOf<T>>)
+        if (to.wide) return Memory<Device>::widen(from, slot.count, to.wide, to.accumulate);
+    if (to.accumulate)
+        Memory<Device>::add(from, slot.count, to.data);
+    else
+        Memory<Device>::copy(from, slot.count, to.data);
 }
 
 /// The nodes of one thread's graph in the order they were recorded. Nodes live in chunks that are kept from
@@ -253,38 +302,37 @@ Tensor<T, S, D, Tracked> track(const Tensor<T, S, D>& result, Arguments&&... arg
     return {result.storage(), result.data(), result.extents(), {}, std::move(link)};
 }
 
-/// Computes the gradient of the sum of `y` times `seed` (packed, one number for each element of y) with
+/// Computes the gradient of the sum of `y` times `seed` (packed, one number for each element of y, in the
+/// memory of y's device or of the host) with
 /// respect to every parameter and tracked input that y was made from, adding to what they hold. All that this
 /// thread has recorded is consumed. Throws like `backward(loss)`.
 template <TensorLike Y>
-requires Y::is_tracked void backward(const Y& y, std::span<const ComputeOf<typename Y::value_type>> seed) {
+requires Y::is_tracked void backward(
+    const Y& y, std::span<const GradientOf<typename Y::value_type, typename Y::device_type>> seed) {
     Tape& tape = Tape::current();
     const SlotReference slot = tape.slot(y.tracking());
     if (!slot) throw GraphError("backward: the value was made while recording was paused");
-    using C = ComputeOf<typename Y::value_type>;
-    using Device = typename Y::device_type;
     if (static_cast<std::int64_t>(seed.size()) != y.size())
         throw ShapeError("backward: expected a seed of " + std::to_string(y.size()) + " elements, got " +
                          std::to_string(seed.size()));
-    const Contribution<C> gradient = contribute<C, Device>(*slot);
-    if (gradient.accumulate)
-        Memory<Device>::add(seed.data(), y.size(), gradient.data);
-    else
-        Memory<Device>::copy(seed.data(), y.size(), gradient.data);
+    contribute_elements<typename Y::value_type, typename Y::device_type>(seed.data(), *slot);
     tape.run_backward();
 }
 
-/// Computes the gradient of a scalar with respect to every parameter and tracked input that it was made from,
-/// adding to what they hold. All that this thread has recorded is consumed, so add losses up first:
-/// `backward(Tensor(a + b))`. Throws GraphError at a second call on the same graph and for a graph that
-/// another thread recorded, ShapeError where `loss` is not one element.
+/// Computes the gradient of a scalar, times `factor`, with respect to every parameter and tracked input that
+/// it was made from, adding to what they hold. All that this thread has recorded is consumed, so add losses
+/// up first: `backward(Tensor(a + b))`. Throws GraphError at a second call on the same graph and for a graph
+/// that another thread recorded, ShapeError where `loss` is not one element.
 template <TensorLike X>
-requires X::is_tracked void backward(const X& loss) {
+requires X::is_tracked void backward(const X& loss, double factor = 1) {
     if (loss.size() != 1)
         throw ShapeError("backward: expected a loss of one element, got " +
                          detail::shape_text(loss.extents()));
-    const ComputeOf<typename X::value_type> one(1);
-    backward(loss, {&one, 1});
+    using G = GradientOf<typename X::value_type, typename X::device_type>;
+    using Seed = Tensor<G, Shape<>, typename X::device_type>;
+    const Seed seed =
+        Seed::filled(G(static_cast<ComputeOf<G>>(factor)));  // in the device's memory: no copy waits
+    backward(loss, {seed.data(), 1});
 }
 
 }  // namespace tenon

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include <tenon/core/elements.hpp>
+#include <tenon/core/on_host.hpp>
 #include <tenon/core/tensor.hpp>
 
 namespace tenon {
@@ -18,8 +19,10 @@ template <TensorLike A, TensorLike B>
     requires std::same_as<typename A::value_type, typename B::value_type>
 bool operator==(const A& a, const B& b) {
     if (!(a.extents() == b.extents())) return false;
-    const Elements x(a.view());
-    const Elements y(b.view());
+    const auto& first = on_host(a);
+    const auto& second = on_host(b);
+    const Elements x(first.view());
+    const Elements y(second.view());
     for (std::int64_t i = 0; i < x.size(); ++i)
         if (!(x[i] == y[i])) return false;
     return true;
@@ -38,8 +41,10 @@ template <TensorLike A, TensorLike B>
 bool all_close(const A& a, const B& b, const Tolerance& tolerance = {}) {
     if (!(a.extents() == b.extents()))
         throw_mismatch<mismatch::compared_extents_differ>(a.extents(), b.extents());
-    const Elements x(a.view());
-    const Elements reference(b.view());
+    const auto& first = on_host(a);
+    const auto& second = on_host(b);
+    const Elements x(first.view());
+    const Elements reference(second.view());
     for (std::int64_t i = 0; i < x.size(); ++i) {
         const double p = convert<double>(x[i]), q = convert<double>(reference[i]);
         // Infinities are close to themselves, NaN to nothing.
@@ -60,8 +65,10 @@ template <TensorLike A, TensorLike B>
 double relative_error(const A& a, const B& b) {
     if (!(a.extents() == b.extents()))
         throw_mismatch<mismatch::compared_extents_differ>(a.extents(), b.extents());
-    const Elements x(a.view());
-    const Elements reference(b.view());
+    const auto& first = on_host(a);
+    const auto& second = on_host(b);
+    const Elements x(first.view());
+    const Elements reference(second.view());
     double difference = 0, norm = 0;
     for (std::int64_t i = 0; i < x.size(); ++i) {
         const double p = convert<double>(x[i]), q = convert<double>(reference[i]);

@@ -13,4 +13,17 @@ struct Cuda {};
 template <class Operation, class Device>
 struct Kernel;
 
+namespace detail {
+template <class>
+inline constexpr bool is_compiled_here = false;
+}
+
+template <class Operation>
+struct Kernel<Operation, Cuda> {
+    static_assert(
+        detail::is_compiled_here<Operation>,
+        "kernels of Cuda are compiled by nvcc: include <tenon/cuda.hpp> in a .cu file, and instantiate "
+        "there what runs them; other files may hold tensors of Cuda and call functions of that file");
+};
+
 }  // namespace tenon

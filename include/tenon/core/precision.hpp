@@ -5,8 +5,8 @@
 namespace tenon {
 
 /// A precision names five types: what parameters and activations are stored in, what arithmetic is done in,
-/// what sums add up in, what gradients are kept in, and what the optimizer's master copy of the parameters
-/// is.
+/// what sums add up in, what gradients of parameters are kept in, and what the optimizer keeps as the master
+/// copy of the parameters. Where `master` is `storage` there is no copy: the parameters are their own.
 template <class P>
 concept Precision = requires {
     typename P::storage;
@@ -33,5 +33,56 @@ struct F64 {
     using gradient = double;
     using master = double;
 };
+
+/// bfloat16 in memory, 32 bits in arithmetic, gradients of parameters and the optimizer, which keeps the
+/// parameters in 32 bits, too, and rounds them to nearest at each step (Micikevicius et al. 2018, "Mixed
+/// precision training"; Kalamkar et al. 2019, "A study of BFLOAT16 for deep learning training").
+struct MixedBf16 {
+    using storage = bf16;
+    using arithmetic = float;
+    using accumulation = float;
+    using gradient = float;
+    using master = float;
+};
+
+/// bfloat16 parameters and nothing beside them: a step is rounded up or down with the probability that makes
+/// its mean exact, for to nearest small steps would be lost (Gupta et al. 2015, "Deep learning with limited
+/// numerical precision").
+struct PureBf16 {
+    using storage = bf16;
+    using arithmetic = float;
+    using accumulation = float;
+    using gradient = float;
+    using master = bf16;
+};
+
+/// binary16 in memory, else as MixedBf16. Its range is small: gradients need a LossScaler, which scales the
+/// loss so that they do not vanish.
+struct MixedF16 {
+    using storage = f16;
+    using arithmetic = float;
+    using accumulation = float;
+    using gradient = float;
+    using master = float;
+};
+
+namespace detail {
+
+template <class Model>
+struct MasterOf {
+    using type = typename Model::Value;
+};
+template <class Model>
+    requires requires { typename Model::Precision::master; }
+struct MasterOf<Model> {
+    using type = typename Model::Precision::master;
+};
+
+}  // namespace detail
+
+/// What an optimizer keeps a model's parameters in: as its precision says; where it names none, as they are
+/// stored.
+template <class Model>
+using MasterOf = typename detail::MasterOf<Model>::type;
 
 }  // namespace tenon

@@ -4,6 +4,7 @@
 #include <ostream>
 #include <string>
 
+#include <tenon/core/on_host.hpp>
 #include <tenon/core/tensor.hpp>
 
 namespace tenon {
@@ -58,11 +59,10 @@ void append_text(const ArrayView<T>& x, const T* at, int axis, std::string& text
 ///      [4, 5, 6]]
 template <TensorLike X>
 std::string to_string(const X& x) {
-    static_assert(std::same_as<typename X::device_type, Cpu>,
-                  "a tensor on a GPU is printed by copying it to the Cpu");
     std::string text = detail::shape_text(x.extents()) + '\n';
     if (!x.holds_elements()) return text + "(holds nothing)";
-    detail::append_text(x.view(), static_cast<const typename X::value_type*>(x.data()), 0, text);
+    const auto& here = on_host(x);
+    detail::append_text(here.view(), static_cast<const typename X::value_type*>(here.data()), 0, text);
     return text;
 }
 

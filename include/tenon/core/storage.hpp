@@ -159,6 +159,8 @@ public:
 
     void* data() const { return block_ ? block_->data : nullptr; }
     explicit operator bool() const { return block_ != nullptr; }
+    /// Whether no other reference to the block exists.
+    bool is_unique() const { return block_ && block_->references.load(std::memory_order_acquire) == 1; }
     void reset() {
         if (block_) release();
         block_ = nullptr;

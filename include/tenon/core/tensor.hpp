@@ -234,7 +234,13 @@ public:
     T item() const {
         if (size() != 1) throw ShapeError("item: expected one element, got " + detail::shape_text(extents()));
         require_elements();
-        return *data_;
+        if constexpr (std::same_as<D, Cpu>) {
+            return *data_;
+        } else {  // waits for the device
+            T value;
+            Memory<D>::copy(data_, 1, &value);
+            return value;
+        }
     }
 
     /// A copy with elements of its own.

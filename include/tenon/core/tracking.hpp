@@ -3,16 +3,36 @@
 #include <cstdint>
 #include <utility>
 
+#include <tenon/core/element.hpp>
 #include <tenon/core/storage.hpp>
 
 namespace tenon {
 
-/// Where the gradient of one value gathers: packed, in the value's own shape, of `ComputeOf` its element
-/// type. Memory is taken at the first contribution, which overwrites; later ones accumulate.
+namespace detail {
+template <class T, class Device>
+struct Gradient {
+    using type = ComputeOf<T>;
+};
+template <class T>
+struct Gradient<T, Cuda> {
+    using type = T;
+};
+}  // namespace detail
+
+/// The element type of the gradient of a value of type T that an operation computes. A GPU, whose memory is
+/// its limit, keeps those of 16 bits in 16 bits; parameters add theirs up in `ComputeOf<T>` everywhere.
+template <class T, class Device>
+using GradientOf = typename detail::Gradient<T, Device>::type;
+
+/// Where the gradient of one value gathers: packed, in the value's own shape, of `GradientOf` its element
+/// type, or if `is_wide`, as a parameter's, of `ComputeOf`. Memory is taken at the first contribution, which
+/// overwrites; later ones accumulate.
 struct GradientSlot {
     Storage storage;
     std::int64_t count = 0;
     bool written = false;
+    bool is_wide = false;
+    bool is_shared = false;  // another slot may have the same memory, which is copied before it changes
 };
 
 /// A slot with a life of its own: a parameter's, which what was recorded from it keeps alive.
@@ -23,6 +43,7 @@ struct OwnedGradientSlot : MemoryBlock {
     static Storage create(std::int64_t count) {
         auto* owned = new OwnedGradientSlot;
         owned->slot.count = count;
+        owned->slot.is_wide = true;
         owned->data = &owned->slot;
         owned->release = [](MemoryBlock* block) { delete static_cast<OwnedGradientSlot*>(block); };
         return Storage(owned);

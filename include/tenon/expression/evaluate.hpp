@@ -220,13 +220,32 @@ void release_values(Tree tree, Inputs& inputs) {
 }
 
 /// A whole fused expression on the tape.
-template <class Device, class Tree, bool per_row, class C, int L, int K, int N>
+template <class Device, class Tree, bool per_row, class G, class C, int L, int K, int N>
 struct ExpressionNode : Node {
     program::Inputs<C, L, K, N> inputs;
 
     void backward() {
+        hand_on_gradients(Tree{});
+        bool is_wanted = false;
+        for (const program::Operand& operand : inputs.operands) is_wanted = is_wanted || operand.slot;
+        if (!is_wanted) return;
         Kernel<Elementwise, Device>::template backward<Tree, per_row>(
-            program::prepare(inputs), static_cast<const C*>(output.storage.data()));
+            program::prepare(inputs), static_cast<const G*>(output.storage.data()));
+    }
+
+private:
+    /// An addend's gradient is that of the sum: nothing is computed or copied, unless it has one already.
+    void hand_on_gradients(Tree tree) {
+        tree::for_each_leaf(
+            tree, [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
+                      tree::Leaf<T, Index, access, is_tracked, has_value>) {
+                if constexpr (tree::passes_gradient<Tree, Index> && std::same_as<GradientOf<T, Device>, G>) {
+                    SlotReference& slot = inputs.operands[Index].slot;
+                    if (!slot || slot->storage || slot->is_wide || slot->count != output.count) return;
+                    hand_on(*this, *slot);
+                    slot = SlotReference();
+                }
+            });
     }
 };
 
@@ -257,8 +276,8 @@ auto materialize_as(const E& expression) {
         using Reverse = detail::Lower<E, At, 0, 0, 0, detail::Need::gradient>;
         static_assert(tree::gradients_are<typename Reverse::type, C> && std::same_as<ComputeOf<T>, C>,
                       "tracked values of f32 and f64 do not mix in an expression");
-        using Node =
-            detail::ExpressionNode<D, typename Reverse::type, per_row, C, leaves, constants, reductions>;
+        using Node = detail::ExpressionNode<D, typename Reverse::type, per_row, GradientOf<T, D>, C, leaves,
+                                            constants, reductions>;
         detail::release_values(typename Reverse::type{}, inputs);
         return track<Node>(result, std::move(inputs));
     } else {

@@ -414,7 +414,7 @@ struct Maximum {
     }
     template <class C>
     TENON_HOST_DEVICE static C identity() {
-        return -std::numeric_limits<C>::infinity();
+        return C(-__builtin_huge_val());
     }
     template <class C>
     TENON_HOST_DEVICE static C finish(C total, C) {
@@ -434,7 +434,7 @@ struct Minimum {
     }
     template <class C>
     TENON_HOST_DEVICE static C identity() {
-        return std::numeric_limits<C>::infinity();
+        return C(__builtin_huge_val());
     }
     template <class C>
     TENON_HOST_DEVICE static C finish(C total, C) {

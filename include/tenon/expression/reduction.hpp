@@ -82,11 +82,10 @@ struct ReduceAxisNode : Node {
     int axis;
 
     void backward() {
-        using C = ComputeOf<T>;
         if (!x.slot) return;
         Kernel<ReduceAxis, Device>::template backward<R>(x.view, axis, static_cast<const T*>(result.data()),
-                                                         static_cast<const C*>(output.storage.data()),
-                                                         contribute<C, Device>(*x.slot));
+                                                         upstream_of<T, Device>(*this),
+                                                         contribute<T, Device>(*x.slot));
     }
 };
 

@@ -98,7 +98,7 @@ template <class C, int Leaves, int Reductions>
 struct GradientSink {
     using V = Packet<C>;
 
-    C* gradient[Leaves];
+    C* gradient[Leaves];  // null: not wanted
     std::int64_t step[Leaves];
     bool accumulate[Leaves];
     V packet_sum[Leaves];
@@ -110,7 +110,7 @@ struct GradientSink {
     void leaf(std::int64_t at, V value) {
         if (access == tree::Access::uniform || (access == tree::Access::strided && step[Index] == 0)) {
             packet_sum[Index] += value;
-        } else {
+        } else if (gradient[Index]) {
             C* to = gradient[Index] + at;
             (accumulate[Index] ? V::load(to) + value : value).store(to);
         }

@@ -37,16 +37,6 @@ struct Apply {};
 template <class R, int Index, class Argument>
 struct Reduce {};
 
-/// Where a row's leaves are. C is the type of computation.
-template <class C, int Leaves, int Constants, int Reductions>
-struct Cursor {
-    const void* leaf[Leaves];
-    std::int64_t step[Leaves];
-    C constant[Constants > 0 ? Constants : 1];
-    C reduced[Reductions > 0 ? Reductions : 1];
-    std::int64_t length[Reductions > 0 ? Reductions : 1];  // of the rows that are reduced
-};
-
 /// What an evaluation computes at each node of a tree, kept in registers for the gradient.
 template <class Tree, class V>
 struct Values {
@@ -85,46 +75,65 @@ TENON_HOST_DEVICE V read_strided(const T* data, std::int64_t step) {
     }
 }
 
+}  // namespace detail
+
+/// Where a row's leaves are, in memory. C is the type of computation. Another cursor may have them elsewhere:
+/// an evaluation asks for `leaf_value`, `constant` and `reduced` only.
+template <class C, int Leaves, int Constants, int Reductions>
+struct Cursor {
+    const void* leaf[Leaves];
+    std::int64_t step[Leaves];
+    C constant[Constants > 0 ? Constants : 1];
+    C reduced[Reductions > 0 ? Reductions : 1];
+    std::int64_t length[Reductions > 0 ? Reductions : 1];  // of the rows that are reduced
+
+    template <class V, class T, int Index, Access access>
+    TENON_HOST_DEVICE V leaf_value(std::int64_t at) const {
+        const T* data = static_cast<const T*>(leaf[Index]);
+        if constexpr (access == Access::contiguous)
+            return load_as<V>(data + at);
+        else if constexpr (access == Access::uniform)
+            return V(load_as<C>(data));
+        else
+            return detail::read_strided<V, C>(data + at * step[Index], step[Index]);
+    }
+};
+
+namespace detail {
+
 template <class Tree>
 struct Evaluate;
 
 template <class T, int Index, Access access, bool is_tracked>
 struct Evaluate<Leaf<T, Index, access, is_tracked>> {
-    template <class V, class C, int L, int K, int R>
-    TENON_HOST_DEVICE static Values<Leaf<T, Index, access, is_tracked>, V> run(
-        const Cursor<C, L, K, R>& cursor, std::int64_t at) {
-        const T* data = static_cast<const T*>(cursor.leaf[Index]);
-        if constexpr (access == Access::contiguous)
-            return {load_as<V>(data + at)};
-        else if constexpr (access == Access::uniform)
-            return {V(load_as<C>(data))};
-        else
-            return {read_strided<V, C>(data + at * cursor.step[Index], cursor.step[Index])};
+    template <class V, class Cursor>
+    TENON_HOST_DEVICE static Values<Leaf<T, Index, access, is_tracked>, V> run(const Cursor& cursor,
+                                                                               std::int64_t at) {
+        return {cursor.template leaf_value<V, T, Index, access>(at)};
     }
 };
 
 template <class T, int Index, Access access, bool is_tracked>
 struct Evaluate<Leaf<T, Index, access, is_tracked, false>> {
-    template <class V, class C, int L, int K, int R>
-    TENON_HOST_DEVICE static Values<Leaf<T, Index, access, is_tracked, false>, V> run(
-        const Cursor<C, L, K, R>&, std::int64_t) {
-        return {V(C(0))};
+    template <class V, class Cursor>
+    TENON_HOST_DEVICE static Values<Leaf<T, Index, access, is_tracked, false>, V> run(const Cursor&,
+                                                                                      std::int64_t) {
+        return {V(0.0f)};
     }
 };
 
 template <int Index>
 struct Evaluate<Constant<Index>> {
-    template <class V, class C, int L, int K, int R>
-    TENON_HOST_DEVICE static Values<Constant<Index>, V> run(const Cursor<C, L, K, R>& cursor, std::int64_t) {
+    template <class V, class Cursor>
+    TENON_HOST_DEVICE static Values<Constant<Index>, V> run(const Cursor& cursor, std::int64_t) {
         return {V(cursor.constant[Index])};
     }
 };
 
 template <class R, int Index, class A>
 struct Evaluate<Reduce<R, Index, A>> {
-    template <class V, class C, int L, int K, int N>
-    TENON_HOST_DEVICE static Values<Reduce<R, Index, A>, V> run(const Cursor<C, L, K, N>& cursor,
-                                                                std::int64_t) {
+    template <class V, class Cursor>
+    TENON_HOST_DEVICE static Values<Reduce<R, Index, A>, V> run(const Cursor& cursor, std::int64_t) {
         return {V(cursor.reduced[Index])};
     }
 };
@@ -228,6 +237,19 @@ struct Reverse<Apply<F, A, B>> {
     }
 };
 
+/// Whether the gradient of leaf `Index` is that of the whole: only sums are above it.
+template <class Tree, int Index>
+inline constexpr bool passes_gradient = false;
+template <class T, int Index, Access access, bool has_value>
+inline constexpr bool passes_gradient<Leaf<T, Index, access, true, has_value>, Index> = true;
+template <class A, int Index>
+inline constexpr bool passes_gradient<Apply<functor::Identity, A>, Index> = passes_gradient<A, Index>;
+template <class A, class B, int Index>
+inline constexpr bool passes_gradient<Apply<functor::Add, A, B>, Index> =
+    passes_gradient<A, Index> || passes_gradient<B, Index>;
+template <class A, class B, int Index>
+inline constexpr bool passes_gradient<Apply<functor::Subtract, A, B>, Index> = passes_gradient<A, Index>;
+
 /// The reductions of a tree, each after those that it contains.
 template <class... Reductions>
 struct ReductionList {
@@ -258,23 +280,44 @@ struct Reductions<Reduce<R, Index, A>>
 template <class Tree>
 using ReductionsOf = typename detail::Reductions<Tree>::type;
 
-/// Calls visit(Leaf<…>{}) for every leaf of a tree that lies outside of reductions.
-template <class T, int Index, Access access, bool is_tracked, bool has_value, class Visit>
-TENON_HOST_DEVICE void for_each_leaf(Leaf<T, Index, access, is_tracked, has_value> leaf, Visit&& visit) {
-    visit(leaf);
-}
-template <int Index, class Visit>
-TENON_HOST_DEVICE void for_each_leaf(Constant<Index>, Visit&&) {}
-template <class R, int Index, class A, class Visit>
-TENON_HOST_DEVICE void for_each_leaf(Reduce<R, Index, A>, Visit&&) {}
-template <class F, class... A, class Visit>
-TENON_HOST_DEVICE void for_each_leaf(Apply<F, A...>, Visit&& visit) {
-    (for_each_leaf(A{}, visit), ...);
+/// The leaves of a tree in order, those within reductions excluded.
+template <class... Leaves>
+struct LeafList {};
+
+namespace detail {
+template <class A, class B>
+struct JoinLeaves;
+template <class... A, class... B>
+struct JoinLeaves<LeafList<A...>, LeafList<B...>> {
+    using type = LeafList<A..., B...>;
+};
+
+template <class Tree>
+struct Leaves {
+    using type = LeafList<>;
+};
+template <class T, int Index, Access access, bool is_tracked, bool has_value>
+struct Leaves<Leaf<T, Index, access, is_tracked, has_value>> {
+    using type = LeafList<Leaf<T, Index, access, is_tracked, has_value>>;
+};
+template <class F, class A>
+struct Leaves<Apply<F, A>> : Leaves<A> {};
+template <class F, class A, class B>
+struct Leaves<Apply<F, A, B>> : JoinLeaves<typename Leaves<A>::type, typename Leaves<B>::type> {};
+}  // namespace detail
+
+template <class Tree>
+using LeavesOf = typename detail::Leaves<Tree>::type;
+
+/// Calls visit(Leaf<…>{}) for every leaf of a tree that lies outside of reductions. For the host.
+template <class Tree, class Visit>
+void for_each_leaf(Tree, Visit&& visit) {
+    [&]<class... A>(LeafList<A...>) { (visit(A{}), ...); }(LeavesOf<Tree>{});
 }
 
 /// The same for every leaf, those inside of reductions included.
 template <class Tree, class Visit>
-TENON_HOST_DEVICE void for_every_leaf(Tree tree, Visit&& visit) {
+void for_every_leaf(Tree tree, Visit&& visit) {
     for_each_leaf(tree, visit);
     [&]<class... R, int... Index, class... A>(ReductionList<Reduce<R, Index, A>...>) {
         (for_each_leaf(A{}, visit), ...);

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <string>
 
+#include <tenon/core/element.hpp>
 #include <tenon/core/error.hpp>
 #include <tenon/core/random.hpp>
+#include <tenon/core/tensor.hpp>
 #include <tenon/core/workspace.hpp>
 
 namespace tenon {
@@ -37,7 +39,7 @@ template <class T>
 int greatest_logit(const T* logits, int count) {
     int best = 0;
     for (int i = 1; i < count; ++i)
-        if (logits[i] > logits[best]) best = i;
+        if (convert<double>(logits[i]) > convert<double>(logits[best])) best = i;
     return best;
 }
 
@@ -58,8 +60,8 @@ int sample(const T* logits, int count, const SamplingOptions& options, double un
     double total = 0;
     for (int i = 0; i < count; ++i) {
         order[i] = i;
-        weights[i] = std::exp((static_cast<double>(logits[i]) - static_cast<double>(logits[best])) /
-                              options.temperature);
+        weights[i] =
+            std::exp((convert<double>(logits[i]) - convert<double>(logits[best])) / options.temperature);
         total += weights[i];
     }
     int kept = count;
@@ -88,6 +90,42 @@ int sample(const T* logits, int count, const SamplingOptions& options, double un
         if (left < 0) return order[i];
     }
     return is_ordered ? order[kept - 1] : best;  // rounding
+}
+
+/// Names the drawing of tokens where kernels are declared.
+struct Sample {};
+
+template <>
+struct Kernel<Sample, Cpu> {
+    /// Row r draws number `*position` of stream r of the seed.
+    template <class T>
+    static void run(const T* logits, std::int64_t rows, int count, const SamplingOptions& options, Seed seed,
+                    const std::int64_t* position, std::int32_t* tokens) {
+        for (std::int64_t row = 0; row < rows; ++row) {
+            const Philox random(seed, static_cast<std::uint64_t>(row));
+            tokens[row] = sample(logits + row * count, count, options,
+                                 random.uniform(static_cast<std::uint64_t>(*position)));
+        }
+    }
+};
+
+/// Draws a token from each row of logits [..., vocabulary], packed: [rows], on the device of the logits. Row
+/// r draws number `position` of stream r of the seed; that the position lies in the device's memory lets a
+/// step that was captured draw anew each time it is replayed. Throws Error where the options are out of
+/// range.
+template <TensorLike X>
+    requires(X::is_packed&& X::rank >= 1)
+auto sample(const X& logits, const SamplingOptions& options, Seed seed,
+            const Tensor<std::int64_t, Shape<>, typename X::device_type>& position) {
+    require_valid(options);
+    const int count = logits.extents()[X::rank - 1];
+    if (count < 1) throw ShapeError("sample: expected logits, got " + detail::shape_text(logits.extents()));
+    const std::int64_t rows = logits.size() / count;
+    auto tokens =
+        Tensor<std::int32_t, Shape<dyn>, typename X::device_type>::uninitialized(static_cast<int>(rows));
+    Kernel<Sample, typename X::device_type>::run(static_cast<const typename X::value_type*>(logits.data()),
+                                                 rows, count, options, seed, position.data(), tokens.data());
+    return tokens;
 }
 
 }  // namespace tenon

@@ -11,6 +11,7 @@
 #include <tenon/io/list_text.hpp>
 #include <tenon/io/safetensors_write.hpp>
 #include <tenon/model/configuration.hpp>
+#include <tenon/nn/host_elements.hpp>
 
 namespace tenon {
 namespace detail {
@@ -166,12 +167,14 @@ std::vector<PlacedTensor> placed_tensors(Model& model, const Source& source, con
     return result;
 }
 
-template <class T>
+template <class Model>
 void read_parameters(const std::vector<PlacedTensor>& tensors, const std::string& where) {
+    using T = typename Model::Value;
     Differences differences(where);
     for (const PlacedTensor& tensor : tensors)
-        differences.add(tensor.place.tensor, read_place(*tensor.entry, tensor.place,
-                                                        static_cast<T*>(tensor.place.parameter->data)));
+        write_elements<T, typename Model::Device>(*tensor.place.parameter, [&](T* to) {
+            differences.add(tensor.place.tensor, read_place(*tensor.entry, tensor.place, to));
+        });
     differences.raise();
 }
 
@@ -183,8 +186,7 @@ void read_parameters(const std::vector<PlacedTensor>& tensors, const std::string
 /// anything is loaded.
 template <class Model, class Source>
 void load_parameters(Model& model, const Source& source, const CheckpointNames& names) {
-    detail::read_parameters<typename Model::Value>(detail::placed_tensors(model, source, names),
-                                                   source.where());
+    detail::read_parameters<Model>(detail::placed_tensors(model, source, names), source.where());
 }
 
 /// A model of these sizes with the parameters of a checkpoint. Whether the checkpoint is of that model is
@@ -199,7 +201,7 @@ Model load_model(const TransformerSizes& sizes, const Source& source, const Chec
     Model model(sizes, UnallocatedParameters());
     const auto tensors = detail::placed_tensors(model, source, names);
     allocate_parameters(model);
-    detail::read_parameters<typename Model::Value>(tensors, source.where());
+    detail::read_parameters<Model>(tensors, source.where());
     return model;
 }
 
@@ -208,22 +210,28 @@ Model load_model(const TransformerSizes& sizes, const Source& source, const Chec
 template <class Model>
 void save_parameters(Model& model, const std::string& path, const CheckpointNames& names) {
     using T = typename Model::Value;
+    using Device = typename Model::Device;
     std::vector<SafetensorsTensor> tensors;
     std::vector<std::vector<T>> joined;  // of tensors that are no parameter's memory
+    std::vector<HostElements<T, Device>> whole;
     const auto places = checkpoint_places(model, names);
     joined.reserve(places.size());
+    whole.reserve(places.size());
     for (const CheckpointPlace& first : places) {
         if (first.first_output != 0) continue;
-        const T* data = static_cast<const T*>(first.parameter->data);
+        const T* data = nullptr;
         std::int64_t count = 1;
         for (const std::int64_t length : first.shape()) count *= length;
-        if (!first.is_whole()) {
+        if (first.is_whole()) {
+            data = whole.emplace_back(*first.parameter).data();
+        } else {
             joined.emplace_back(static_cast<std::size_t>(count));
             T* const to = joined.back().data();
             data = to;
             for (const CheckpointPlace& place : places) {
                 if (place.tensor != first.tensor) continue;
-                const T* const values = static_cast<const T*>(place.parameter->data);
+                const HostElements<T, Device> elements(*place.parameter);
+                const T* const values = elements.data();
                 place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t run) {
                     for (std::int64_t i = 0; i < run; ++i)
                         to[stored + i] = values[element + i * place.step()];

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include <tenon/core/element.hpp>
+#include <tenon/core/tracking.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/op/cross_entropy/targets.hpp>
 
@@ -118,7 +119,8 @@ constexpr TrainingMemory training_memory(const TransformerSizes& s, const Traini
     using C = typename Model::Configuration;
     using P = typename Model::Precision;
     using Activation = typename P::storage;
-    constexpr double activation_bytes = sizeof(Activation), gradient_bytes = sizeof(ComputeOf<Activation>);
+    constexpr double activation_bytes = sizeof(Activation),
+                     gradient_bytes = sizeof(GradientOf<Activation, typename Model::Device>);
     const double count = double(parameter_count<C>(s));
     const double tokens = double(step.batch) * (step.time > 0 ? step.time : s.context);
     const double width = s.width, block = detail::kept_by_block<C>(s);

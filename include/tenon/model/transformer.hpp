@@ -48,9 +48,7 @@ public:
     explicit Transformer(const TransformerSizes& given, const UnallocatedParameters&) : Transformer(given) {}
 
     /// With the first values of the configuration's initializer.
-    explicit Transformer(Seed seed, const TransformerSizes& given = sizes_of<C>()) : Transformer(given) {
-        initialize(*this, seed, {C::initializer, sizes.depth, sizes.base_width, sizes.width});
-    }
+    explicit Transformer(Seed seed, const TransformerSizes& given = sizes_of<C>());
 
     /// A model that only runs forward, on the same parameters.
     explicit Transformer(Transformer<C, D, P, Tracked>& trained) requires(!Tracking::is_tracked)
@@ -175,21 +173,26 @@ private:
         return sizes.base_width > 0 ? static_cast<double>(sizes.width) / sizes.base_width : 1;
     }
 
-    template <class Ids>
-    auto embedded(const Ids& ids, int first_position) const {
+    /// `first_position`: a number, or in the device's memory a tensor [1] of one, for one token.
+    template <class Ids, class Position>
+    auto embedded(const Ids& ids, const Position& first_position) const {
         static_assert(Ids::rank == 2, "a Transformer takes token ids of shape [batch, time]");
-        const int end = first_position + ids.extents()[1];
-        if (end > sizes.context)
-            throw ShapeError("transformer: expected at most " + std::to_string(sizes.context) +
-                             " tokens, the context, got " + std::to_string(end));
         auto x = tenon::embedding(embedding, ids);
         if constexpr (C::scaled_embedding) x = x * std::sqrt(static_cast<double>(sizes.width));
-        if constexpr (has_positions) x = x + slice<0>(positions.tensor(), first_position, end);
+        if constexpr (!TensorLike<Position>) {
+            const int end = first_position + ids.extents()[1];
+            if (end > sizes.context)
+                throw ShapeError("transformer: expected at most " + std::to_string(sizes.context) +
+                                 " tokens, the context, got " + std::to_string(end));
+            if constexpr (has_positions) x = x + slice<0>(positions.tensor(), first_position, end);
+        } else if constexpr (has_positions) {
+            x = x + tenon::embedding(positions, first_position);
+        }
         return x;
     }
 
-    template <class Ids, class CacheOf, class Drop>
-    auto run(const Ids& ids, int first_position, CacheOf cache_of, const Drop& drop) const {
+    template <class Ids, class Position, class CacheOf, class Drop>
+    auto run(const Ids& ids, const Position& first_position, CacheOf cache_of, const Drop& drop) const {
         auto x = embedded(ids, first_position);
         if constexpr (!std::same_as<Drop, NoDropout>) x = drop(x, 0);
         for (std::size_t i = 0; i < blocks.size(); ++i) {
@@ -219,6 +222,12 @@ private:
 
     [[no_unique_address]] Rotations rotations_;
 };
+
+// Not inline, so that where the class is declared to be instantiated elsewhere this needs no kernel.
+template <class C, class D, Precision P, class Tracking>
+Transformer<C, D, P, Tracking>::Transformer(Seed seed, const TransformerSizes& given) : Transformer(given) {
+    initialize(*this, seed, {C::initializer, sizes.depth, sizes.base_width, sizes.width});
+}
 
 namespace detail {
 template <class Model>

@@ -34,6 +34,10 @@ public:
         if constexpr (Features::parallel) {
             return x + drop(attention(attention_norm(x), rotations, cache), 0) +
                    drop(feed_forward(feed_forward_norm(x)), 1);
+        } else if constexpr (placement == NormPlacement::pre && product_adds<typename Setting::Device> &&
+                             std::same_as<Drop, NoDropout>) {
+            const auto h = attention.added(attention_norm(x), rotations, cache, x);
+            return feed_forward.added(feed_forward_norm(h), h);
         } else if constexpr (placement == NormPlacement::pre) {
             Tensor h = x + drop(attention(attention_norm(x), rotations, cache), 0);
             return h + drop(feed_forward(feed_forward_norm(h)), 1);

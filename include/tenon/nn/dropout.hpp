@@ -12,6 +12,8 @@ namespace tenon {
 struct DropoutKey {
     Seed seed;
     std::uint64_t step = 0;
+    /// If set, the device reads there what is added to the step: in work that is captured once and replayed.
+    const std::uint64_t* step_in_memory = nullptr;
 };
 
 /// A pass without dropout.
@@ -30,14 +32,17 @@ public:
     ModelDropout(double probability, const DropoutKey& key, int depth)
         : probability_(probability),
           seed_(key.seed),
+          step_(key.step_in_memory),
+          streams_a_step_(2 * static_cast<std::uint64_t>(depth) + 1),
           // The upper half of all streams: parameters and batches that share the seed use the lower.
-          stream_((std::uint64_t{1} << 63) + key.step * (2 * static_cast<std::uint64_t>(depth) + 1)) {}
+          stream_((std::uint64_t{1} << 63) + key.step * streams_a_step_) {}
 
     /// `branch`: 0 or 1 within a block.
     template <class X>
     auto operator()(X&& x, int branch) const {
         return dropout(std::forward<X>(x),
-                       Dropout{probability_, seed_, stream_ + static_cast<std::uint64_t>(branch)});
+                       Dropout{probability_, seed_, stream_ + static_cast<std::uint64_t>(branch), step_,
+                               streams_a_step_});
     }
 
     /// That of a block's branches. The embedding has the stream before them.
@@ -50,7 +55,8 @@ public:
 private:
     double probability_;
     Seed seed_;
-    std::uint64_t stream_;
+    const std::uint64_t* step_;
+    std::uint64_t streams_a_step_, stream_;
 };
 
 }  // namespace tenon

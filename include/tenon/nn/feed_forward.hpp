@@ -2,6 +2,7 @@
 
 #include <tenon/expression/functions.hpp>
 #include <tenon/nn/linear.hpp>
+#include <tenon/op/matmul/gelu_feed_forward.hpp>
 
 namespace tenon {
 namespace detail {
@@ -34,10 +35,20 @@ public:
 
     template <TensorLike X>
     auto operator()(const X& x) const {
-        if constexpr (is_gated(Kind))
-            return down(detail::activation<Kind>(gate(x)) * up(x));
+        if constexpr (is_fused)
+            return gelu_feed_forward(x, up.weight, up.bias_or_nothing(), down.weight, down.bias_or_nothing());
         else
-            return down(detail::activation<Kind>(up(x)));
+            return down(activated(x));
+    }
+
+    /// The result plus an addend, on a device whose products add.
+    template <TensorLike X, TensorLike Addend>
+    auto added(const X& x, const Addend& addend) const {
+        if constexpr (is_fused)
+            return gelu_feed_forward(x, up.weight, up.bias_or_nothing(), down.weight, down.bias_or_nothing(),
+                                     addend);
+        else
+            return down.added(activated(x), addend);
     }
 
     void visit_parameters(ParameterVisitor& visit) {
@@ -49,6 +60,17 @@ public:
     [[no_unique_address]] std::conditional_t<is_gated(Kind), Up, Absent> gate;
     Up up;
     Linear<Setting, Width, Hidden, HasBias> down;
+
+private:
+    static constexpr bool is_fused = Kind == FeedForwardKind::gelu_tanh && Up::adds;
+
+    template <class X>
+    auto activated(const X& x) const {
+        if constexpr (is_gated(Kind))
+            return detail::activation<Kind>(gate(x)) * up(x);
+        else
+            return detail::activation<Kind>(up(x));
+    }
 };
 
 }  // namespace tenon

@@ -1,12 +1,10 @@
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <string_view>
 
-#include <tenon/core/parallel.hpp>
 #include <tenon/core/random.hpp>
-#include <tenon/core/random_blocks.hpp>
 #include <tenon/nn/features.hpp>
 #include <tenon/nn/visitor.hpp>
 
@@ -25,23 +23,24 @@ struct InitializerOptions {
     int width = 0;
 };
 
-namespace detail {
+/// Names the drawing of first values where kernels are declared.
+struct Initialize {};
 
-/// Element i becomes number i of the stream.
-template <class T>
-void fill_normal(T* to, std::int64_t count, double deviation, bool truncated, Seed seed,
-                 std::uint64_t stream) {
-    parallel_for(count, 4096, [&](std::int64_t first, std::int64_t last) {
-        std::uint32_t words[4 * kernel::philox_blocks];
-        for (std::int64_t i = first; i < last; ++i) {
-            const std::int64_t block = (i - first) % kernel::philox_blocks;
-            if (block == 0) kernel::philox_words(seed, stream, static_cast<std::uint64_t>(i), words);
-            const std::uint32_t* word = words + 4 * block;
-            to[i] = static_cast<T>(deviation * (truncated ? Philox::truncated_normal_of(word[0], word[1])
-                                                          : Philox::normal_of(word[0], word[1])));
-        }
-    });
-}
+/// Normal numbers with this deviation: element i is made from block i of the stream, on every device alike.
+struct NormalElements {
+    double deviation;
+    bool is_truncated;  // at three standard deviations
+    Seed seed;
+    std::uint64_t stream;
+
+    template <class T>
+    TENON_HOST_DEVICE T of(std::uint32_t word0, std::uint32_t word1) const {
+        return static_cast<T>(deviation * (is_truncated ? Philox::truncated_normal_of(word0, word1)
+                                                        : Philox::normal_of(word0, word1)));
+    }
+};
+
+namespace detail {
 
 /// The standard deviation of a parameter's elements.
 inline double initial_deviation(std::string_view name, const ParameterBase& parameter,
@@ -60,26 +59,28 @@ inline double initial_deviation(std::string_view name, const ParameterBase& para
                             (role == Role::head ? parameter.extents[1] / growth : parameter.extents[1])));
 }
 
-template <class T>
+template <class Device, class T>
 void initialize_parameter(std::string_view name, const ParameterBase& parameter,
                           const InitializerOptions& options, Seed seed, std::uint64_t stream) {
     T* to = static_cast<T*>(parameter.data);
     if (parameter.role == Role::gain || parameter.role == Role::bias)
-        std::fill_n(to, parameter.size(), T(parameter.role == Role::gain ? 1 : 0));
+        Memory<Device>::fill(to, parameter.size(), T(parameter.role == Role::gain ? 1.0f : 0.0f));
     else
-        fill_normal(to, parameter.size(), initial_deviation(name, parameter, options),
-                    options.kind == Initializer::cs336, seed, stream);
+        Kernel<Initialize, Device>::run(NormalElements{initial_deviation(name, parameter, options),
+                                                       options.kind == Initializer::cs336, seed, stream},
+                                        to, parameter.size());
 }
 
 }  // namespace detail
 
 /// Gives all parameters of a model their first values. Parameter number i draws from stream i of the seed, so
-/// the values do not depend on the number of threads.
+/// the values do not depend on the number of threads, nor on the device.
 template <class Model>
 void initialize(Model& model, Seed seed, const InitializerOptions& options = {}) {
     std::uint64_t stream = 0;
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
-        detail::initialize_parameter<typename Model::Value>(name, parameter, options, seed, stream++);
+        detail::initialize_parameter<typename Model::Device, typename Model::Value>(name, parameter, options,
+                                                                                    seed, stream++);
     });
 }
 

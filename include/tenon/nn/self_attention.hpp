@@ -61,19 +61,18 @@ public:
         options_.attention.alibi = Features::positions == Positions::alibi;
     }
 
-    /// `cache`: NoCache, or one layer's keys and values, which are extended by those of x. `rotations`: a
+    /// `cache`: NoCache, or one layer's keys and values, which are extended by those of x; its `length` is
+    /// the position of x, a number or, in the device's memory, a tensor [1] of one. `rotations`: a
     /// RotaryTable where positions are rotary, else ignored.
     template <TensorLike X, class Rotations, class Cache>
     auto operator()(const X& x, const Rotations& rotations, Cache&& cache) const {
-        const auto q = positioned<Heads>(query(x), query_norm, heads_, rotations, cache.length);
-        const auto k = positioned<KeyValueHeads>(key(x), key_norm, key_value_heads_, rotations, cache.length);
-        const auto v = split_axis<2, KeyValueHeads, HeadWidth>(value(x), key_value_heads_, head_width_);
-        if constexpr (std::same_as<std::remove_cvref_t<Cache>, NoCache>) {
-            return output(merge_axes<2>(attention(q, k, v, options_.attention)));
-        } else {
-            const auto seen = cache.extend(k, v);
-            return output(merge_axes<2>(attention(q, seen.keys, seen.values, options_.attention)));
-        }
+        return output(attended(x, rotations, cache));
+    }
+
+    /// The result plus an addend, on a device whose products add.
+    template <TensorLike X, class Rotations, class Cache, TensorLike Addend>
+    auto added(const X& x, const Rotations& rotations, Cache&& cache, const Addend& addend) const {
+        return output.added(attended(x, rotations, cache), addend);
     }
 
     void visit_parameters(ParameterVisitor& visit) {
@@ -92,10 +91,26 @@ public:
     Norm<Setting, norm_width<key_width>, norm_kind> key_norm;
 
 private:
+    /// What the heads gather, [batch, time, Heads · HeadWidth].
+    template <class X, class Rotations, class Cache>
+    auto attended(const X& x, const Rotations& rotations, Cache& cache) const {
+        const auto q = positioned<Heads>(query(x), query_norm, heads_, rotations, cache.length);
+        const auto k = positioned<KeyValueHeads>(key(x), key_norm, key_value_heads_, rotations, cache.length);
+        const auto v = split_axis<2, KeyValueHeads, HeadWidth>(value(x), key_value_heads_, head_width_);
+        if constexpr (std::same_as<std::remove_cvref_t<Cache>, NoCache>) {
+            return merge_axes<2>(attention(q, k, v, options_.attention));
+        } else if constexpr (requires { cache.attend(q, k, v, options_.attention); }) {
+            return merge_axes<2>(cache.attend(q, k, v, options_.attention));
+        } else {
+            const auto seen = cache.extend(k, v);
+            return merge_axes<2>(attention(q, seen.keys, seen.values, options_.attention));
+        }
+    }
+
     /// Queries or keys [batch, time, count · HeadWidth], by head, normed and turned.
-    template <auto Count, class X, class QueryKeyNormLayer, class Rotations>
+    template <auto Count, class X, class QueryKeyNormLayer, class Rotations, class Position>
     auto positioned(X&& x, const QueryKeyNormLayer& norm, int count, const Rotations& rotations,
-                    int first_position) const {
+                    const Position& first_position) const {
         auto by_head = [&] {
             if constexpr (norms_heads)
                 return norm(split_axis<2, Count, HeadWidth>(std::forward<X>(x), count, head_width_));

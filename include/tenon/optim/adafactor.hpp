@@ -1,13 +1,13 @@
 #pragma once
 
-#include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include <tenon/optim/optimizer.hpp>
 
 namespace tenon {
 
-/// Names Adafactor's update where kernels are declared.
+/// Names Adafactor's update where kernels are declared: Pass<T, C, Master>.
 struct AdafactorUpdate {};
 
 /// One update's numbers, ready for the kernel.
@@ -19,6 +19,25 @@ struct AdafactorStep {
     double rate;             ///< before it is scaled by the parameter's size
     double least_scale;      ///< of that scale; negative: it is not scaled
     double threshold;        ///< greatest root mean square of a step, before the rate
+};
+
+/// What makes them of the number of a parameter's update, which counts from 1.
+template <class C>
+struct AdafactorRule {
+    double decay_exponent, epsilon, keep, rate, least_scale, threshold;
+    bool relative_step;
+
+    TENON_HOST_DEVICE AdafactorStep<C> step(std::int64_t updates) const {
+        const auto number = static_cast<double>(updates);
+        const double one_minus_beta = std::pow(number, -decay_exponent), most = 1 / std::sqrt(number);
+        return {static_cast<C>(1 - one_minus_beta),
+                static_cast<C>(one_minus_beta),
+                static_cast<C>(epsilon),
+                static_cast<C>(keep),
+                relative_step && most < rate ? most : rate,
+                least_scale,
+                threshold};
+    }
 };
 
 struct AdafactorOptions {
@@ -43,14 +62,14 @@ struct AdafactorOptions {
 /// What has one axis keeps a second moment v of its own shape, and u = g / sqrt(v). Of what has more than two
 /// axes, the last two are factored, and rms is over the whole. With `relative_step` and `scale_by_parameter`
 /// it is PyTorch's; with neither, that of Hugging Face's with a rate from outside. Three passes.
-template <class T, class C, class Device>
-class Adafactor : public Optimizer<T, C, Device> {
-    using Base = Optimizer<T, C, Device>;
+template <class T, class C, class Device, class Master = T>
+class Adafactor : public Optimizer<T, C, Device, Master> {
+    using Base = Optimizer<T, C, Device, Master>;
     using typename Base::Entry;
 
 public:
     /// See AdamW.
-    template <TreatmentRule Rule = decltype(decay_all)>
+    template <TreatmentRule Rule = TreatmentFunction>
     explicit Adafactor(const ParameterList& parameters, AdafactorOptions options = {},
                        const Rule& rule = decay_all)
         : Base("Adafactor", parameters, options.rate, rule), options_(options) {
@@ -62,37 +81,33 @@ public:
                 this->add_state(entry, "second_moment", entry.size());
             }
         }
-    }
-
-    /// Updates each parameter that has a gradient, and forgets the gradients.
-    void step() {
-        this->update_each([&](Entry& entry) {
-            const auto number = static_cast<double>(entry.updates);
-            const double one_minus_beta = std::pow(number, -options_.decay_exponent);
-            double rate = this->rate_of(entry);
-            if (options_.relative_step) rate = std::min(rate, 1 / std::sqrt(number));
-            const AdafactorStep<C> step{static_cast<C>(1 - one_minus_beta),
-                                        static_cast<C>(one_minus_beta),
-                                        static_cast<C>(options_.epsilon),
-                                        static_cast<C>(this->keep_of(entry, options_.decay)),
-                                        rate,
-                                        options_.scale_by_parameter ? options_.least_scale : -1,
-                                        options_.threshold};
-            if (const Matrices matrices = matrices_of(*entry.parameter); matrices.count > 0)
-                Kernel<AdafactorUpdate, Device>::template run_factored<T, C>(
-                    entry.values(), entry.gradient(), entry.state(0), entry.state(1), matrices, step);
-            else
-                Kernel<AdafactorUpdate, Device>::template run<T, C>(entry.values(), entry.gradient(),
-                                                                    entry.state(0), entry.size(), step);
-        });
+        pass_ = Pass(this->all_entries());
     }
 
 private:
+    using Pass = typename Kernel<AdafactorUpdate, Device>::template Pass<T, C, Master>;
+
+    void prepare() override {
+        pass_.prepare(
+            [&](const Entry& entry) {
+                return AdafactorRule<C>{options_.decay_exponent,
+                                        options_.epsilon,
+                                        this->keep_of(entry, options_.decay),
+                                        this->rate_of(entry),
+                                        options_.scale_by_parameter ? options_.least_scale : -1,
+                                        options_.threshold,
+                                        options_.relative_step};
+            },
+            this->seed);
+    }
+    void enqueue(const typename Base::GradientScale& scale) override { pass_.run(scale); }
+
     AdafactorOptions options_;
+    Pass pass_;
 };
 
-template <class Model, class Rule = decltype(decay_all)>
+template <class Model, class Rule = TreatmentFunction>
 Adafactor(Model&, AdafactorOptions = {}, Rule = decay_all)
-    -> Adafactor<typename Model::Value, typename Model::Gradient, typename Model::Device>;
+    -> Adafactor<typename Model::Value, typename Model::Gradient, typename Model::Device, MasterOf<Model>>;
 
 }  // namespace tenon

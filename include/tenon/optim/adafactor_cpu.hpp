@@ -9,15 +9,30 @@
 #include <tenon/core/workspace.hpp>
 #include <tenon/optim/adafactor.hpp>
 #include <tenon/optim/packets.hpp>
+#include <tenon/optim/pass_cpu.hpp>
+#include <tenon/optim/weights_cpu.hpp>
 
 namespace tenon {
 
 /// Sums are those of blocks of a fixed size, added up in order.
 template <>
 struct Kernel<AdafactorUpdate, Cpu> {
-    template <class T, class C>
-    static void run(T* parameter, const C* gradient, C* second_moment, std::int64_t count,
+    template <class T, class C, class Master>
+    using Pass = detail::CpuPass<Kernel, AdafactorRule<C>, T, C, Master>;
+
+    template <class T, class C, class Master>
+    static void run(const TrainedParameter<T, C, Master>& entry, const Weights<T, Master>& weights,
                     const AdafactorStep<C>& step) {
+        if (const Matrices matrices = matrices_of(*entry.parameter); matrices.count > 0)
+            run_factored(weights, entry.gradient(), entry.state(0), entry.state(1), matrices, step);
+        else
+            run_vector(weights, entry.gradient(), entry.state(0), entry.size(), step);
+    }
+
+private:
+    template <class T, class C, class Master>
+    static void run_vector(const Weights<T, Master> weights, const C* gradient, C* second_moment,
+                           std::int64_t count, const AdafactorStep<C>& step) {
         using V = Packet<C>;
         const auto direction = [=](std::int64_t at, int lanes) {
             return V::load_partial(gradient + at, lanes) / sqrt(V::load_partial(second_moment + at, lanes));
@@ -33,7 +48,7 @@ struct Kernel<AdafactorUpdate, Cpu> {
                         V(step.one_minus_beta) * fma(g, g, V(step.epsilon)))
                         .store_partial(second_moment + at, lanes);
                     add_square(steps, only(lanes, direction(at, lanes)));
-                    add_square(values, V::load_partial(parameter + at, lanes));
+                    add_square(values, detail::load_weights<V>(weights, at, lanes));
                 });
             sums.steps[task] = static_cast<double>(steps.sum());
             sums.values[task] = static_cast<double>(values.sum());
@@ -41,14 +56,14 @@ struct Kernel<AdafactorUpdate, Cpu> {
         const V rate(sums.rate<C>(step, count));
         detail::for_each_packet<C>(count, [=](std::int64_t at, int lanes) {
             const V p =
-                fma(-rate, direction(at, lanes), V::load_partial(parameter + at, lanes) * V(step.keep));
-            p.store_partial(parameter + at, lanes);
+                fma(-rate, direction(at, lanes), detail::load_weights<V>(weights, at, lanes) * V(step.keep));
+            detail::store_weights(p, weights, at, lanes);
         });
     }
 
-    template <class T, class C>
-    static void run_factored(T* parameter, const C* gradient, C* row_moment, C* column_moment,
-                             const Matrices& matrices, const AdafactorStep<C>& step) {
+    template <class T, class C, class Master>
+    static void run_factored(const Weights<T, Master> weights, const C* gradient, C* row_moment,
+                             C* column_moment, const Matrices& matrices, const AdafactorStep<C>& step) {
         using V = Packet<C>;
         const std::int64_t rows = matrices.rows, columns = matrices.columns, count = matrices.count;
         Workspace workspace;
@@ -78,7 +93,7 @@ struct Kernel<AdafactorUpdate, Cpu> {
                 V steps(C(0)), values(C(0));
                 detail::for_each_packet_within<C>(0, columns, [&](std::int64_t j, int lanes) {
                     add_square(steps, direction(row, j, lanes));
-                    add_square(values, V::load_partial(parameter + row * columns + j, lanes));
+                    add_square(values, detail::load_weights<V>(weights, row * columns + j, lanes));
                 });
                 all_steps += static_cast<double>(steps.sum());
                 all_values += static_cast<double>(values.sum());
@@ -91,14 +106,13 @@ struct Kernel<AdafactorUpdate, Cpu> {
             for (std::int64_t row = task * block_rows; row < std::min(count * rows, (task + 1) * block_rows);
                  ++row)
                 detail::for_each_packet_within<C>(0, columns, [&](std::int64_t j, int lanes) {
-                    T* at = parameter + row * columns + j;
-                    fma(-rate, direction(row, j, lanes), V::load_partial(at, lanes) * V(step.keep))
-                        .store_partial(at, lanes);
+                    const std::int64_t at = row * columns + j;
+                    const V kept = detail::load_weights<V>(weights, at, lanes) * V(step.keep);
+                    detail::store_weights(fma(-rate, direction(row, j, lanes), kept), weights, at, lanes);
                 });
         });
     }
 
-private:
     static constexpr std::int64_t block_size = 16384, block_rows = 64;
 
     /// The sums of squares of the steps and of the parameter's elements, one of each for each block.

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -12,7 +14,22 @@
 
 namespace tenon {
 
-/// Names the averages' update where kernels are declared.
+/// One weights' average.
+template <class T>
+struct Average {
+    std::string name;
+    ParameterBase* parameter;
+    Storage storage;
+    Storage weights_aside;  ///< while the average is in the model, and rounded there
+
+    std::int64_t size() const { return parameter->size(); }
+    T* weights() const { return static_cast<T*>(parameter->data); }
+    ComputeOf<T>* data() const { return static_cast<ComputeOf<T>*>(storage.data()); }
+};
+
+/// Names the averages' update where kernels are declared: of a Pass<T> over a list of averages,
+/// `prepare(share)` notes what they take of the weights, and `run()` makes the update, on the GPU in one
+/// launch; `swap` exchanges two arrays.
 struct EmaUpdate {};
 
 struct EmaOptions {
@@ -21,7 +38,8 @@ struct EmaOptions {
 };
 
 /// Exponential moving averages of a model's weights (Polyak, Juditsky 1992, and as it is done since):
-/// average = decay · average + (1 - decay) · weight, one pass. They begin as the weights are.
+/// average = decay · average + (1 - decay) · weight, one pass. They begin as the weights are; those of 16-bit
+/// weights have 32.
 ///
 ///     Ema ema{model, {.decay = 0.999}};
 ///     ... optimizer.step(); ema.update();
@@ -32,6 +50,8 @@ struct EmaOptions {
 template <class T, class Device>
 class Ema {
 public:
+    using device_type = Device;
+
     /// For the parameters of a model, which must stay where it is, or for bare ones. Throws Error where one
     /// is not of element type T, or the decay not from 0 to 1.
     explicit Ema(const ParameterList& parameters, EmaOptions options = {}) : options_(options) {
@@ -42,10 +62,10 @@ public:
                 throw Error("Ema: parameter " + name + ": expected elements of type " +
                             std::string(name_of(element_type_of<T>())) + ", got " +
                             std::string(name_of(parameter->type)));
-            const std::size_t bytes = static_cast<std::size_t>(parameter->size()) * sizeof(T);
-            averages_.push_back({name, parameter, Storage(Memory<Device>::allocate(bytes))});
-            Memory<Device>::copy(averages_.back().weights(), parameter->size(), averages_.back().data());
+            averages_.push_back({name, parameter, allocated<ComputeOf<T>>(parameter->size()), {}});
+            copy(averages_.back().weights(), parameter->size(), averages_.back().data());
         }
+        pass_ = Pass(averages_);
     }
     Ema(const Ema&) = delete;
     Ema& operator=(const Ema&) = delete;
@@ -53,13 +73,20 @@ public:
 
     /// Moves the averages towards the weights; call it after each step. Throws Error while they are swapped.
     void update() {
+        prepare_update();
+        enqueue_update();
+    }
+
+    /// The first part of an update, for one that is captured in a graph and replayed: called before each
+    /// replay. Throws as `update` does.
+    void prepare_update() {
         if (is_swapped_) throw Error("Ema: expected the weights in the model at an update, got the averages");
         const auto t = static_cast<double>(updates_++);
         const double decay = options_.warmup ? std::min(options_.decay, (1 + t) / (10 + t)) : options_.decay;
-        for (Average& average : averages_)
-            Kernel<EmaUpdate, Device>::run(average.weights(), average.data(), average.parameter->size(),
-                                           static_cast<T>(1 - decay));
+        pass_.prepare(static_cast<ComputeOf<T>>(1 - decay));
     }
+    /// The second, which is captured.
+    void enqueue_update() { pass_.run(); }
 
     /// While it lives, the averages are in the model's memory, and the weights wait here.
     class Swapped {
@@ -93,33 +120,49 @@ public:
     template <class F>
     void for_each_state(F&& visit) {
         visit(std::string_view("updates"), ElementType::i64, std::int64_t{1}, static_cast<void*>(&updates_));
-        for (Average& average : averages_) {
+        for (Average<T>& average : averages_) {
             const std::string name = average.name + ".average";
-            visit(std::string_view(name), element_type_of<T>(), average.parameter->size(),
+            visit(std::string_view(name), element_type_of<ComputeOf<T>>(), average.size(),
                   static_cast<void*>(average.data()));
         }
     }
 
 private:
-    struct Average {
-        std::string name;
-        ParameterBase* parameter;
-        Storage storage;
+    using Pass = typename Kernel<EmaUpdate, Device>::template Pass<T>;
 
-        T* weights() const { return static_cast<T*>(parameter->data); }
-        T* data() const { return static_cast<T*>(storage.data()); }
-    };
+    template <class X>
+    static Storage allocated(std::int64_t count) {
+        return Storage(Memory<Device>::allocate(static_cast<std::size_t>(count) * sizeof(X)));
+    }
+    template <class From, class To>
+    static void copy(const From* from, std::int64_t count, To* to) {
+        if constexpr (std::same_as<From, To>)
+            Memory<Device>::copy(from, count, to);
+        else
+            Kernel<ElementwiseUpdate, Device>::copy(from, count, to);
+    }
 
     void exchange(bool is_swapped) {
-        for (Average& average : averages_)
-            Kernel<EmaUpdate, Device>::swap(average.weights(), average.data(), average.parameter->size());
+        for (Average<T>& average : averages_) {
+            if constexpr (!is_half<T>) {
+                Kernel<EmaUpdate, Device>::swap(average.weights(), average.data(), average.size());
+            } else if (is_swapped) {
+                average.weights_aside = allocated<T>(average.size());
+                copy(average.weights(), average.size(), static_cast<T*>(average.weights_aside.data()));
+                copy(average.data(), average.size(), average.weights());
+            } else {
+                copy(static_cast<const T*>(average.weights_aside.data()), average.size(), average.weights());
+                average.weights_aside.reset();
+            }
+        }
         is_swapped_ = is_swapped;
     }
 
     EmaOptions options_;
     std::int64_t updates_ = 0;
     bool is_swapped_ = false;
-    std::vector<Average> averages_;
+    std::vector<Average<T>> averages_;
+    Pass pass_;
 };
 
 template <class Model>

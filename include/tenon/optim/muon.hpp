@@ -9,7 +9,7 @@
 
 namespace tenon {
 
-/// Names Muon's update where kernels are declared.
+/// Names Muon's update of matrices where kernels are declared: Pass<T, C, Master>.
 struct MuonUpdate {};
 
 /// One update's numbers, ready for the kernel.
@@ -54,71 +54,76 @@ struct MuonOptions {
 ///
 /// for the parameters whose role is Role::matrix, those within blocks; of more than two axes the last two are
 /// a matrix. AdamW updates the others: embeddings, head, gains, biases.
-template <class T, class C, class Device>
-class Muon : public Optimizer<T, C, Device> {
-    using Base = Optimizer<T, C, Device>;
+template <class T, class C, class Device, class Master = T>
+class Muon : public Optimizer<T, C, Device, Master> {
+    using Base = Optimizer<T, C, Device, Master>;
     using typename Base::Entry;
 
 public:
     /// See AdamW. Throws Error for less than one iteration, too: the step would not be normalized.
-    template <TreatmentRule Rule = decltype(decay_all)>
+    template <TreatmentRule Rule = TreatmentFunction>
     explicit Muon(const ParameterList& parameters, MuonOptions options = {}, const Rule& rule = decay_all)
         : Base("Muon", parameters, options.rate, rule), options_(options) {
         if (options.iterations < 1)
             throw Error("Muon: expected at least 1 iteration of Newton and Schulz, got " +
                         std::to_string(options.iterations));
         for (Entry& entry : this->entries()) {
-            if (is_orthogonalized(*entry.parameter)) {
+            if (is_orthogonalized(entry)) {
                 this->add_state(entry, "momentum", entry.size());
             } else {
                 this->add_state(entry, "first_moment", entry.size());
                 this->add_state(entry, "second_moment", entry.size());
             }
         }
-    }
-
-    /// Updates each parameter that has a gradient, and forgets the gradients.
-    void step() {
-        this->update_each([&](Entry& entry) {
-            if (is_orthogonalized(*entry.parameter))
-                update_matrices(entry);
-            else
-                update_as_adamw(entry);
-        });
+        matrices_ = MatrixPass(this->entries_where(is_orthogonalized));
+        others_ =
+            OtherPass(this->entries_where([](const Entry& entry) { return !is_orthogonalized(entry); }));
     }
 
 private:
-    static bool is_orthogonalized(const ParameterBase& parameter) {
-        return parameter.role == Role::matrix && matrices_of(parameter).count > 0;
+    using MatrixPass = typename Kernel<MuonUpdate, Device>::template Pass<T, C, Master>;
+    using OtherPass = typename Kernel<ElementwiseUpdate, Device>::template Pass<AdamWRule<C>, T, C, Master>;
+
+    static bool is_orthogonalized(const Entry& entry) {
+        return entry.parameter->role == Role::matrix && matrices_of(*entry.parameter).count > 0;
     }
 
-    void update_matrices(Entry& entry) {
+    void prepare() override {
+        matrices_.prepare([&](const Entry& entry) { return matrix_step(entry); }, this->seed);
+        others_.prepare(
+            [&](const Entry& entry) {
+                return AdamWRule<C>{options_.adamw_beta1, options_.adamw_beta2, options_.adamw_epsilon,
+                                    options_.adamw_rate * this->rate_of(entry),
+                                    this->keep_of(entry, options_.adamw_rate * options_.decay)};
+            },
+            this->seed);
+    }
+    void enqueue(const typename Base::GradientScale& scale) override {
+        matrices_.run(scale);
+        others_.run(scale);
+    }
+
+    MuonStep<C> matrix_step(const Entry& entry) const {
         const Matrices matrices = matrices_of(*entry.parameter);
         const auto rows = static_cast<double>(matrices.rows), columns = static_cast<double>(matrices.columns);
         const double rate = options_.scale == MuonScale::like_adamw
                                 ? this->rate_of(entry) * 0.2 * std::sqrt(std::max(rows, columns))
                                 : this->group_rate_of(entry) * std::sqrt(std::max(1.0, rows / columns));
-        Kernel<MuonUpdate, Device>::template run<T, C>(
-            entry.values(), entry.gradient(), entry.state(0), matrices,
-            {static_cast<C>(options_.momentum), static_cast<C>(1 - options_.momentum),
-             static_cast<C>(this->keep_of(entry, options_.decay)), static_cast<C>(rate), options_.nesterov,
-             options_.iterations});
-    }
-
-    void update_as_adamw(Entry& entry) {
-        const AdamWOptions options{
-            .beta1 = options_.adamw_beta1, .beta2 = options_.adamw_beta2, .epsilon = options_.adamw_epsilon};
-        Kernel<AdamWUpdate, Device>::template run<T, C>(
-            entry.values(), entry.gradient(), entry.state(0), entry.state(1), entry.size(),
-            adamw_step<C>(options, options_.adamw_rate * this->rate_of(entry),
-                          this->keep_of(entry, options_.adamw_rate * options_.decay), entry.updates));
+        return {static_cast<C>(options_.momentum),
+                static_cast<C>(1 - options_.momentum),
+                static_cast<C>(this->keep_of(entry, options_.decay)),
+                static_cast<C>(rate),
+                options_.nesterov,
+                options_.iterations};
     }
 
     MuonOptions options_;
+    MatrixPass matrices_;
+    OtherPass others_;
 };
 
-template <class Model, class Rule = decltype(decay_all)>
+template <class Model, class Rule = TreatmentFunction>
 Muon(Model&, MuonOptions = {}, Rule = decay_all)
-    -> Muon<typename Model::Value, typename Model::Gradient, typename Model::Device>;
+    -> Muon<typename Model::Value, typename Model::Gradient, typename Model::Device, MasterOf<Model>>;
 
 }  // namespace tenon

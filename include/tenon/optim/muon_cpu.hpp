@@ -9,9 +9,12 @@
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/workspace.hpp>
 #include <tenon/op/matmul/product.hpp>
+#include <tenon/optim/elementwise_cpu.hpp>
 #include <tenon/optim/muon.hpp>
 #include <tenon/optim/norm_cpu.hpp>
 #include <tenon/optim/packets.hpp>
+#include <tenon/optim/pass_cpu.hpp>
+#include <tenon/optim/weights_cpu.hpp>
 
 namespace tenon {
 namespace detail {
@@ -71,19 +74,23 @@ C* newton_schulz(std::int64_t rows, std::int64_t columns, int iterations, C scal
 
 template <>
 struct Kernel<MuonUpdate, Cpu> {
-    template <class T, class C>
-    static void run(T* parameter, const C* gradient, C* momentum, const Matrices& matrices,
+    template <class T, class C, class Master>
+    using Pass = detail::CpuPass<Kernel, MuonStep<C>, T, C, Master>;
+
+    template <class T, class C, class Master>
+    static void run(const TrainedParameter<T, C, Master>& entry, const Weights<T, Master>& weights,
                     const MuonStep<C>& step) {
+        const Matrices matrices = matrices_of(*entry.parameter);
         const std::int64_t count = matrices.rows * matrices.columns;
         for (std::int64_t matrix = 0; matrix < matrices.count; ++matrix)
-            update(parameter + matrix * count, gradient + matrix * count, momentum + matrix * count,
-                   matrices.rows, matrices.columns, step);
+            update(weights, matrix * count, entry.gradient() + matrix * count,
+                   entry.state(0) + matrix * count, matrices.rows, matrices.columns, step);
     }
 
 private:
-    template <class T, class C>
-    static void update(T* parameter, const C* gradient, C* momentum, std::int64_t rows, std::int64_t columns,
-                       const MuonStep<C>& step) {
+    template <class T, class C, class Master>
+    static void update(const Weights<T, Master> weights, std::int64_t first, const C* gradient, C* momentum,
+                       std::int64_t rows, std::int64_t columns, const MuonStep<C>& step) {
         using V = Packet<C>;
         const std::int64_t count = rows * columns;
         Workspace workspace;
@@ -100,8 +107,9 @@ private:
         const C* x = detail::newton_schulz(rows, columns, step.iterations,
                                            static_cast<C>(1 / std::max(norm, 1e-7)), direction, other);
         detail::for_each_packet<C>(count, [=](std::int64_t at, int lanes) {
-            const V kept = V::load_partial(parameter + at, lanes) * V(step.keep);
-            fma(V(-step.rate), V::load_partial(x + at, lanes), kept).store_partial(parameter + at, lanes);
+            const V kept = detail::load_weights<V>(weights, first + at, lanes) * V(step.keep);
+            detail::store_weights(fma(V(-step.rate), V::load_partial(x + at, lanes), kept), weights,
+                                  first + at, lanes);
         });
     }
 };

@@ -25,6 +25,9 @@ concept TreatmentRule = requires(const R& rule, std::string_view name, const Par
     { rule(name, parameter) } -> std::convertible_to<Treatment>;
 };
 
+/// The type of the rules below.
+using TreatmentFunction = Treatment(std::string_view, const ParameterBase&);
+
 /// Every parameter decays, as PyTorch and CS336 do it.
 inline Treatment decay_all(std::string_view, const ParameterBase&) { return {}; }
 

@@ -11,9 +11,15 @@
 namespace tenon {
 
 /// Tokens, and for each the one that follows it.
-template <class Token, class S>
+template <class Token, class S, class Device = Cpu>
 struct Batch {
-    Tensor<Token, S> inputs, targets;
+    Tensor<Token, S, Device> inputs, targets;
+};
+
+/// Memory of batches of tokens, a passage after the other.
+template <class Token>
+struct BatchMemory {
+    Token *inputs, *targets;
 };
 
 namespace detail {
@@ -37,19 +43,28 @@ void require_extents(const Extents& extents) {
     if (!may_convert(extents, S::codes)) throw_mismatch<mismatch::assignment>(extents, S::codes);
 }
 
-/// Batch number `step` of extents [batch, time]; its passages begin where from(number) points, with the
-/// number of a passage among those of all batches. Throws Error where the step is negative.
-template <class S, class Token, class From>
-Batch<Token, S> random_batch(const Extents& extents, std::int64_t step, From&& from) {
+/// Writes batch number `step` of extents [batch, time]; its passages begin where from(number) points, with
+/// the number of a passage among those of all batches. Throws Error where the step is negative.
+template <class Token, class From>
+void write_random_batch(const Extents& extents, std::int64_t step, From&& from,
+                        const BatchMemory<Token>& to) {
     if (step < 0) throw Error("batches: expected a step of at least 0, got " + std::to_string(step));
-    Batch<Token, S> batch{Tensor<Token, S>::with_extents(extents), Tensor<Token, S>::with_extents(extents)};
     const int size = extents[0], time = extents[1];
     for (int i = 0; i < size; ++i) {
         const Token* begin = from(static_cast<std::uint64_t>(step) * static_cast<std::uint64_t>(size) +
                                   static_cast<std::uint64_t>(i));
-        std::copy_n(begin, time, batch.inputs.data() + std::int64_t{i} * time);
-        std::copy_n(begin + 1, time, batch.targets.data() + std::int64_t{i} * time);
+        std::copy_n(begin, time, to.inputs + std::int64_t{i} * time);
+        std::copy_n(begin + 1, time, to.targets + std::int64_t{i} * time);
     }
+}
+
+/// Batch number `step` of what writes batches, in tensors of its own.
+template <class Batches>
+auto batch_of(const Batches& batches, std::int64_t step) {
+    using Values = Tensor<typename Batches::token_type, typename Batches::S>;
+    Batch<typename Batches::token_type, typename Batches::S> batch{Values::with_extents(batches.extents()),
+                                                                   Values::with_extents(batches.extents())};
+    batches.write(step, {batch.inputs.data(), batch.targets.data()});
     return batch;
 }
 
@@ -64,6 +79,7 @@ Batch<Token, S> random_batch(const Extents& extents, std::int64_t step, From&& f
 template <auto BatchSize, auto Time, class Token>
 class RandomBatches {
 public:
+    using token_type = Token;
     using S = Shape<BatchSize, Time>;
 
     /// The tokens must outlive the batches. The lengths are needed where the types leave them open. Throws
@@ -77,12 +93,18 @@ public:
         detail::require_tokens(tokens.size(), std::int64_t{time} + 1);
     }
 
+    /// [batch, time].
+    const Extents& extents() const { return extents_; }
+
     /// Batch number `step`. Throws Error where that is negative.
-    Batch<Token, S> operator()(std::int64_t step) const {
+    Batch<Token, S> operator()(std::int64_t step) const { return detail::batch_of(*this, step); }
+
+    /// The same, into memory of the caller's.
+    void write(std::int64_t step, const BatchMemory<Token>& to) const {
         const std::uint64_t places = tokens_.size() - static_cast<std::size_t>(extents_[1]);
-        return detail::random_batch<S, Token>(extents_, step, [&](std::uint64_t number) {
-            return tokens_.data() + random_.below(places, number);
-        });
+        detail::write_random_batch(
+            extents_, step,
+            [&](std::uint64_t number) { return tokens_.data() + random_.below(places, number); }, to);
     }
 
 private:

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <cstdio>
-#include <cstring>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -188,8 +189,16 @@ inline void save_training(const std::string& folder, std::int64_t step, const Tr
                     std::to_string(step) + " and " + std::to_string(keep));
     state.require_checkpoint();
     std::vector<SafetensorsTensor> tensors;
-    for (const TrainingState::Item& item : state.items())
-        tensors.push_back({item.name, item.type, item.shape, item.bytes});
+    std::vector<std::vector<std::byte>> copies;  // of what a device has
+    for (const TrainingState::Item& item : state.items()) {
+        std::span<const std::byte> bytes = item.bytes;
+        if (item.copy) {
+            std::vector<std::byte>& copy = copies.emplace_back(bytes.size());
+            item.copy(bytes.data(), static_cast<std::int64_t>(bytes.size()), copy.data());
+            bytes = copy;
+        }
+        tensors.push_back({item.name, item.type, item.shape, bytes});
+    }
     detail::Metadata metadata = {{"format", "tenon training checkpoint"}};
     for (const TrainingState::Setting& setting : state.settings())
         metadata.emplace_back(std::string(detail::setting_prefix) + setting.name, setting.value);
@@ -240,7 +249,7 @@ inline std::optional<ResumedTraining> load_training(const std::string& folder, c
         const std::string lines = detail::differences(state, *file);
         if (!lines.empty()) throw FileError(path + ": expected a checkpoint of this run:" + lines);
         for (const TrainingState::Item& item : state.items())
-            std::memcpy(item.bytes.data(), file->at(item.name).bytes.data(), item.bytes.size());
+            item.read_from(file->at(item.name).bytes.data());
         for (const TrainingState::Setting& setting : state.settings()) {
             const std::string before = detail::setting_of(*file, setting.name);
             if (before != setting.value)

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include <tenon/core/to_device.hpp>
 #include <tenon/op/cross_entropy/cross_entropy.hpp>
 #include <tenon/training/batches.hpp>
 
@@ -13,11 +14,12 @@ template <class Model, class Token>
 double total_cross_entropy(const Model& model, std::span<const Token> tokens, int batch_size, int time) {
     const Tape::Pause pause(Tape::current());
     const ConsecutiveBatches<Token> batches(tokens, batch_size, time);
+    using Device = typename Model::Device;
     double total = 0;
     for (std::int64_t number = 0; number < batches.size(); ++number) {
         const auto [inputs, targets] = batches(number);
-        total += static_cast<double>(cross_entropy(model(inputs), targets).item()) *
-                 static_cast<double>(targets.size());
+        const auto loss = cross_entropy(model(to_device<Device>(inputs)), to_device<Device>(targets));
+        total += static_cast<double>(loss.item()) * static_cast<double>(targets.size());
     }
     return total;
 }

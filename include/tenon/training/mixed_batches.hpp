@@ -28,6 +28,7 @@ struct Corpus {
 template <auto BatchSize, auto Time, class Token>
 class MixedBatches {
 public:
+    using token_type = Token;
     using S = Shape<BatchSize, Time>;
 
     /// The tokens must outlive the batches. The lengths are needed where the types leave them open. Throws
@@ -52,13 +53,20 @@ public:
         shares_.back() = 1;  // whatever rounding made of it
     }
 
+    /// [batch, time].
+    const Extents& extents() const { return extents_; }
+
     /// Batch number `step`. Throws Error where that is negative.
-    Batch<Token, S> operator()(std::int64_t step) const {
-        return detail::random_batch<S, Token>(extents_, step, [&](std::uint64_t number) {
+    Batch<Token, S> operator()(std::int64_t step) const { return detail::batch_of(*this, step); }
+
+    /// The same, into memory of the caller's.
+    void write(std::int64_t step, const BatchMemory<Token>& to) const {
+        const auto from = [&](std::uint64_t number) {
             const std::span<const Token> tokens = corpora_[choice(number)].tokens;
             const std::uint64_t places = tokens.size() - static_cast<std::size_t>(extents_[1]);
             return tokens.data() + places_.below(places, number);
-        });
+        };
+        detail::write_random_batch(extents_, step, from, to);
     }
 
 private:

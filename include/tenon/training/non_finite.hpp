@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cmath>
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -32,9 +34,15 @@ struct NonFinite {
 
 namespace detail {
 
-/// Looks through packed elements in order; `extents` turn a position into an index.
-template <class T>
+/// Looks through a device's packed elements in order; `extents` turn a position into an index.
+template <class Device, class T>
 std::optional<NonFinite> first_non_finite(const std::string& tensor, const T* data, const Extents& extents) {
+    std::vector<T> here;
+    if constexpr (!std::same_as<Device, Cpu>) {
+        here.resize(static_cast<std::size_t>(extents.count()));
+        Memory<Device>::copy(data, extents.count(), here.data());
+        data = here.data();
+    }
     for (std::int64_t at = 0; at < extents.count(); ++at) {
         const double value = convert<double>(data[at]);
         if (std::isfinite(value)) continue;
@@ -57,9 +65,9 @@ std::optional<NonFinite> first_non_finite_parameter(Model& model) {
     std::optional<NonFinite> found;
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
         if (found) return;
-        found = detail::first_non_finite("parameter " + std::string(name),
-                                         static_cast<const typename Model::Value*>(parameter.data),
-                                         parameter.extents);
+        found = detail::first_non_finite<typename Model::Device>(
+            "parameter " + std::string(name), static_cast<const typename Model::Value*>(parameter.data),
+            parameter.extents);
     });
     return found;
 }
@@ -71,7 +79,7 @@ std::optional<NonFinite> first_non_finite_gradient(Model& model) {
     std::optional<NonFinite> found;
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
         if (!parameter.gradient || !parameter.gradient->written) return;
-        auto here = detail::first_non_finite(
+        auto here = detail::first_non_finite<typename Model::Device>(
             "gradient of " + std::string(name),
             static_cast<const typename Model::Gradient*>(parameter.gradient->storage.data()),
             parameter.extents);
@@ -92,11 +100,11 @@ std::optional<NonFinite> first_non_finite_activation(const Model& model, const I
         const std::string name = place == 0       ? "output of embedding"
                                  : place <= depth ? "output of blocks." + std::to_string(place - 1)
                                                   : "output of norm";
-        found = detail::first_non_finite(name, states.data(), states.extents());
+        found = detail::first_non_finite<typename Model::Device>(name, states.data(), states.extents());
     });
     if (found) return found;
     const Tensor all = logits.tensor();
-    return detail::first_non_finite("logits", all.data(), all.extents());
+    return detail::first_non_finite<typename Model::Device>("logits", all.data(), all.extents());
 }
 
 /// Which tensor went wrong first in a step whose loss or gradients are not finite, before the step changed

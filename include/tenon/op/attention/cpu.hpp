@@ -14,6 +14,10 @@ namespace tenon {
 /// once, at the end.
 template <>
 struct Kernel<Attention, Cpu> {
+    /// One kernel serves all widths.
+    template <ExtentCode key_width, ExtentCode value_width>
+    using For = Kernel;
+
     /// y is packed and overwritten, and so is log_sum_exp if it is not null.
     template <class T, class C>
     static void forward(const ArrayView<T>& q, const ArrayView<T>& k, const ArrayView<T>& v,

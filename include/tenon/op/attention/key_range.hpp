@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <tenon/core/host_device.hpp>
 #include <tenon/op/attention/options.hpp>
 #include <tenon/op/attention/shape.hpp>
 
@@ -13,7 +14,7 @@ namespace tenon::detail {
 struct KeyRange {
     std::int64_t begin, end;
 
-    bool empty() const { return begin >= end; }
+    TENON_HOST_DEVICE bool empty() const { return begin >= end; }
 
     /// The least range that holds both.
     KeyRange hull(KeyRange other) const {
@@ -34,21 +35,24 @@ struct KeyRange {
 };
 
 /// Where a query lies among the keys; negative if there are more queries than keys.
-inline std::int64_t position_of(const kernel::AttentionShape& shape, std::int64_t query) {
+TENON_HOST_DEVICE inline std::int64_t position_of(const kernel::AttentionShape& shape, std::int64_t query) {
     return shape.key_length - shape.query_length + query;
 }
 
-inline KeyRange key_range(const kernel::AttentionShape& shape, const AttentionOptions& options,
-                          const kernel::AttentionMasks& masks, std::int64_t batch, std::int64_t query) {
+TENON_HOST_DEVICE inline KeyRange key_range(const kernel::AttentionShape& shape,
+                                            const AttentionOptions& options,
+                                            const kernel::AttentionMasks& masks, std::int64_t batch,
+                                            std::int64_t query) {
     const std::int64_t position = position_of(shape, query);
     KeyRange range{0, shape.key_length};
     if (options.causal || options.window > 0) range.end = position + 1;
-    if (options.window > 0) range.begin = std::max<std::int64_t>(0, position + 1 - options.window);
-    if (masks.key_length != nullptr) range.end = std::min<std::int64_t>(range.end, masks.key_length[batch]);
+    if (options.window > 0 && position >= options.window) range.begin = position + 1 - options.window;
+    if (masks.key_length != nullptr && masks.key_length[batch] < range.end)
+        range.end = masks.key_length[batch];
     if (masks.document_start != nullptr) {
         if (position < 0) return {0, 0};
         const int start = masks.document_start[batch * shape.key_length + position];
-        range.begin = std::max<std::int64_t>(range.begin, start);
+        if (range.begin < start) range.begin = start;
     }
     return range.empty() ? KeyRange{0, 0} : range;
 }

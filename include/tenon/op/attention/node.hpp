@@ -25,7 +25,8 @@ ArrayView<T> with_head_axis(const ArrayView<T>& x) {
     return heads;
 }
 
-template <class Device, class T>
+/// Kernels: those of a device, for what they need to know of the widths at compile time.
+template <class Device, class Kernels, class T>
 struct AttentionNode : Node {
     Saved<T> queries, keys, values;
     AttentionOptions options;
@@ -34,14 +35,13 @@ struct AttentionNode : Node {
 
     void backward() {
         using C = ComputeOf<T>;
-        DistinctContributions<C, Device, 3> contributions;
-        const Contribution<C> to_queries = contributions.to(queries.slot),
-                              to_keys = contributions.to(keys.slot),
-                              to_values = contributions.to(values.slot);
-        Kernel<Attention, Device>::backward(
-            with_head_axis(queries.view), with_head_axis(keys.view), with_head_axis(values.view), options,
-            held.masks, static_cast<const T*>(result.data()), static_cast<const C*>(log_sum_exp.data()),
-            static_cast<const C*>(this->output.storage.data()), to_queries, to_keys, to_values);
+        DistinctContributions<T, Device, 3> contributions;
+        const auto to_queries = contributions.to(queries.slot), to_keys = contributions.to(keys.slot),
+                   to_values = contributions.to(values.slot);
+        Kernels::backward(with_head_axis(queries.view), with_head_axis(keys.view),
+                          with_head_axis(values.view), options, held.masks,
+                          static_cast<const T*>(result.data()), static_cast<const C*>(log_sum_exp.data()),
+                          upstream_of<T, Device>(*this), to_queries, to_keys, to_values);
         contributions.finish();
     }
 };
@@ -74,11 +74,14 @@ auto attention(const Q& given_q, const K& given_k, const V& given_v, const Atten
         log_sum_exp = Storage(Memory<D>::allocate(
             static_cast<std::size_t>(log_sum_exp_extents(q.extents()).count()) * sizeof(C)));
     C* const sums = log_sum_exp_out ? log_sum_exp_out : static_cast<C*>(log_sum_exp.data());
-    Kernel<Attention, D>::forward(with_head_axis(q.view()), with_head_axis(k.view()),
-                                  with_head_axis(v.view()), options, held.masks, y.data(), sums);
+    constexpr ExtentCode key_width =
+        refine_extent(Q::shape_type::codes.from_end(0), K::shape_type::codes.from_end(0));
+    using Kernels = typename Kernel<Attention, D>::template For<key_width, V::shape_type::codes.from_end(0)>;
+    Kernels::forward(with_head_axis(q.view()), with_head_axis(k.view()), with_head_axis(v.view()), options,
+                     held.masks, y.data(), sums);
     if constexpr (any_tracked<Q, K, V>)
-        return track<AttentionNode<D, T>>(y, save(q), save(k), save(v), options, held, y.storage(),
-                                          log_sum_exp);
+        return track<AttentionNode<D, Kernels, T>>(y, save(q), save(k), save(v), options, held, y.storage(),
+                                                   log_sum_exp);
     else
         return y;
 }

@@ -1,13 +1,11 @@
 #pragma once
 
 #include <bit>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 
 #include <tenon/core/packet.hpp>
-#include <tenon/op/attention/alibi.hpp>
-#include <tenon/op/attention/options.hpp>
+#include <tenon/op/attention/score_rule.hpp>
 #include <tenon/op/attention/shape.hpp>
 
 namespace tenon::detail {
@@ -19,38 +17,6 @@ P lane_numbers() {
     for (int lane = 0; lane < P::size; ++lane) numbers[lane] = static_cast<typename P::Scalar>(lane);
     return P::load(numbers);
 }
-
-/// What makes a head's scores of the products of its queries and keys: scaled, then capped, then biased by
-/// the distance.
-template <class T>
-struct ScoreRule {
-    T scale;
-    T soft_cap;  // 0: none
-    T slope;     // ALiBi's; 0: none
-
-    ScoreRule(const kernel::AttentionShape& shape, const AttentionOptions& options, std::int64_t head)
-        : scale(options.scale != 0 ? T(options.scale) : T(1) / std::sqrt(T(shape.key_width))),
-          soft_cap(T(options.soft_cap)),
-          slope(options.alibi ? T(alibi_slope(head, shape.heads)) : T(0)) {}
-
-    using P = Packet<T>;
-
-    P capped(P scaled) const {
-        return soft_cap > T(0) ? P(soft_cap) * tanh(scaled * P(T(1) / soft_cap)) : scaled;
-    }
-    /// The gradient of a scaled product, from that of the capped one.
-    P through_cap(P gradient, P capped) const {
-        if (!(soft_cap > T(0))) return gradient;
-        const P part = capped * P(T(1) / soft_cap);
-        return gradient * (P(T(1)) - part * part);
-    }
-    P biased(P capped, P distance) const {
-        return slope != T(0) ? fma(P(-slope), abs(distance), capped) : capped;
-    }
-
-    /// Whether scores are scaled products and no more.
-    bool is_plain() const { return !(soft_cap > T(0)) && slope == T(0); }
-};
 
 /// How many pairs of a tile an explicit mask allows.
 enum class Allowed { none, some, all };

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include <tenon/core/host_device.hpp>
+
 namespace tenon::kernel {
 
 /// The extents of attention. The queries are the last `query_length` of the `key_length` positions. Head h
@@ -9,7 +11,7 @@ namespace tenon::kernel {
 struct AttentionShape {
     std::int64_t batch, heads, key_value_heads, query_length, key_length, key_width, value_width;
 
-    std::int64_t group() const { return heads / key_value_heads; }
+    TENON_HOST_DEVICE std::int64_t group() const { return heads / key_value_heads; }
 };
 
 /// Queries, keys, values or results: vectors of contiguous numbers, one for each batch, time and head.
@@ -18,7 +20,7 @@ struct AttentionOperand {
     T* data;
     std::int64_t batch_stride, time_stride, head_stride;
 
-    T* at(std::int64_t batch, std::int64_t time, std::int64_t head) const {
+    TENON_HOST_DEVICE T* at(std::int64_t batch, std::int64_t time, std::int64_t head) const {
         return data + batch * batch_stride + time * time_stride + head * head_stride;
     }
 };
@@ -34,7 +36,8 @@ struct AttentionMasks {
     const bool* allowed = nullptr;
     std::int64_t batch_stride = 0, head_stride = 0, query_stride = 0;
 
-    const bool* allowed_at(std::int64_t batch, std::int64_t head, std::int64_t query) const {
+    TENON_HOST_DEVICE const bool* allowed_at(std::int64_t batch, std::int64_t head,
+                                             std::int64_t query) const {
         return allowed + batch * batch_stride + head * head_stride + query * query_stride;
     }
 };

@@ -19,12 +19,14 @@ namespace tenon {
 
 template <>
 struct Kernel<CrossEntropy, Cpu> {
-    /// Writes each target's number, or -1 for one to ignore; returns how many count.
+    /// Writes each target's number, or -1 for one to ignore, and how many count.
     template <class Id>
-    static std::int64_t check_targets(const Id* targets, std::int64_t size, std::int64_t vocabulary,
-                                      const std::optional<std::int64_t>& ignore, std::int32_t* numbers) {
+    static void check_targets(const Id* targets, std::int64_t vocabulary,
+                              const std::optional<std::int64_t>& ignore,
+                              const detail::CheckedTargets& checked) {
+        std::int32_t* numbers = checked.numbers();
         std::int64_t counted = 0;
-        for (std::int64_t i = 0; i < size; ++i) {
+        for (std::int64_t i = 0; i < checked.size; ++i) {
             numbers[i] = -1;
             if (ignore && static_cast<std::int64_t>(targets[i]) == *ignore) continue;
             if (static_cast<std::uint64_t>(targets[i]) >= static_cast<std::uint64_t>(vocabulary))
@@ -33,7 +35,7 @@ struct Kernel<CrossEntropy, Cpu> {
             numbers[i] = static_cast<std::int32_t>(targets[i]);
             ++counted;
         }
-        return counted;
+        *checked.counted() = counted;
     }
 
     /// From logits as a tensor. Null log_sum_exp: not wanted.
@@ -41,7 +43,7 @@ struct Kernel<CrossEntropy, Cpu> {
     static void forward(const ArrayView<T>& logits, const detail::CheckedTargets& targets,
                         const CrossEntropyOptions& options, C* losses, C* log_sum_exp) {
         const std::int64_t vocabulary = logits.extents[logits.extents.rank - 1];
-        const kernel::PositionLoss<C> loss(options, vocabulary, targets.counted);
+        const kernel::PositionLoss<C> loss(options, vocabulary, *targets.counted());
         for_each_row<C>(logits, targets, [&](std::int64_t i, std::int64_t target, const C* row) {
             kernel::RowStatistics<C> statistics;
             if (target >= 0) statistics.include(row, vocabulary, target, loss.needs_total());
@@ -52,10 +54,10 @@ struct Kernel<CrossEntropy, Cpu> {
 
     template <class T, class C>
     static void backward(const ArrayView<T>& logits, const detail::CheckedTargets& targets,
-                         const CrossEntropyOptions& options, const C* log_sum_exp, C upstream,
+                         const CrossEntropyOptions& options, const C* log_sum_exp, const C* upstream,
                          Contribution<C> gradient) {
         const std::int64_t vocabulary = logits.extents[logits.extents.rank - 1];
-        const kernel::PositionLoss<C> loss(options, vocabulary, targets.counted, upstream);
+        const kernel::PositionLoss<C> loss(options, vocabulary, *targets.counted(), *upstream);
         const kernel::LogitsMap<C, PlainLogits> plain{PlainLogits()};
         for_each_row<C>(logits, targets, [&](std::int64_t i, std::int64_t target, const C* row) {
             C* to = gradient.data + i * vocabulary;
@@ -73,13 +75,14 @@ struct Kernel<CrossEntropy, Cpu> {
     template <class T, class C, class Options>
     static void forward(const ArrayView<T>& hidden, const ArrayView<T>& head, const Options& logits_options,
                         const detail::CheckedTargets& targets, const CrossEntropyOptions& options, C* losses,
-                        C* to_hidden, C* to_head) {
+                        const Contribution<C>& hidden_gradient, const Contribution<C>& head_gradient) {
+        C *const to_hidden = hidden_gradient.data, *const to_head = head_gradient.data;
         const std::int64_t vocabulary = head.extents[0], width = head.extents[1];
         const bool keeps_chunks = to_hidden || to_head;
         const std::int64_t block =
             std::min<std::int64_t>(targets.size, keeps_chunks ? CrossEntropy::gradient_block : 512);
         const std::int64_t chunk = std::min<std::int64_t>(vocabulary, 2048);
-        const kernel::PositionLoss<C> loss(options, vocabulary, targets.counted);
+        const kernel::PositionLoss<C> loss(options, vocabulary, *targets.counted());
         const kernel::LogitsMap<C, Options> map(logits_options);
 
         Workspace workspace;
@@ -146,13 +149,17 @@ struct Kernel<CrossEntropy, Cpu> {
     static void mean(const C* losses, const detail::CheckedTargets& targets, C* mean) {
         double total = 0;
         for (std::int64_t i = 0; i < targets.size; ++i) total += static_cast<double>(losses[i]);
-        *mean = static_cast<C>(targets.counted > 0 ? total / static_cast<double>(targets.counted) : 0);
+        *mean = static_cast<C>(*targets.counted() > 0 ? total / static_cast<double>(*targets.counted()) : 0);
     }
 
-    /// Contributes `factor` times `from`, which may be where that goes.
+    /// Contributes `scale` times `prepared`, which may be where that goes.
     template <class C>
-    static void add_scaled(const C* from, std::int64_t count, C factor, Contribution<C> to) {
+    static void add_scaled(const Contribution<C>& prepared, std::int64_t count, const C* scale,
+                           const Contribution<C>& to) {
         using V = Packet<C>;
+        const C* const from = prepared.data;
+        const C factor = *scale;
+        if (from == to.data && factor == C(1)) return;
         parallel_for(count, 16384, [&](std::int64_t first, std::int64_t last) {
             for (std::int64_t at = first; at < last; at += V::size) {
                 const int lanes = static_cast<int>(std::min<std::int64_t>(V::size, last - at));

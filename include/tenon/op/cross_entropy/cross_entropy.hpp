@@ -42,28 +42,30 @@ struct CrossEntropyNode : Node {
         if (!logits.slot) return;
         Kernel<CrossEntropy, Device>::backward(
             logits.view, targets, options, static_cast<const C*>(log_sum_exp.data()),
-            *static_cast<const C*>(output.storage.data()), contribute<C, Device>(*logits.slot));
+            upstream_of<C, Device>(*this), contribute<T, Device>(*logits.slot));
     }
 };
 
 /// Logits given as hidden states and head. Their product is made once: both gradients come with the loss.
-template <class Device, class C>
+template <class Device, class T>
 struct LogitsCrossEntropyNode : Node {
-    PreparedGradient<C, Device> hidden, head;
+    PreparedGradient<T, Device> hidden, head;
 
     void backward() {
-        const C upstream = *static_cast<const C*>(output.storage.data());
-        hidden.hand_over(upstream, Kernel<CrossEntropy, Device>::template add_scaled<C>);
-        head.hand_over(upstream, Kernel<CrossEntropy, Device>::template add_scaled<C>);
+        const auto* upstream = upstream_of<ComputeOf<T>, Device>(*this);
+        using G = GradientOf<T, Device>;
+        hidden.hand_over(upstream, Kernel<CrossEntropy, Device>::template add_scaled<G>);
+        head.hand_over(upstream, Kernel<CrossEntropy, Device>::template add_scaled<G>);
     }
 };
 
 /// The loss at each position, and the gradients of their mean where they are asked for.
 template <class H, class W, class Options, class Targets>
-auto losses_of_positions(const Logits<H, W, Options>& logits, const Targets& targets,
-                         const CheckedTargets& checked, const CrossEntropyOptions& options,
-                         ComputeOf<typename H::value_type>* to_hidden = nullptr,
-                         ComputeOf<typename H::value_type>* to_head = nullptr) {
+auto losses_of_positions(
+    const Logits<H, W, Options>& logits, const Targets& targets, const CheckedTargets& checked,
+    const CrossEntropyOptions& options,
+    const Contribution<GradientOf<typename H::value_type, typename H::device_type>>& to_hidden = {},
+    const Contribution<GradientOf<typename H::value_type, typename H::device_type>>& to_head = {}) {
     using D = typename H::device_type;
     using Losses = Tensor<ComputeOf<typename H::value_type>, typename Targets::shape_type, D>;
     auto losses = Losses::with_extents(targets.extents());
@@ -125,15 +127,15 @@ auto cross_entropy(const Logits<H, W, Options>& logits, const Targets& targets,
                    const CrossEntropyOptions& options = {}) {
     const detail::CheckedTargets checked = detail::check_targets(logits.extents(), targets, options);
     if constexpr (any_tracked<H, W>) {
-        using C = ComputeOf<typename H::value_type>;
+        using T = typename H::value_type;
         using D = typename H::device_type;
         const auto prepared = [](const SlotReference& slot) {
-            return detail::PreparedGradient<C, D>(Tape::current().is_recording() ? slot : SlotReference());
+            return detail::PreparedGradient<T, D>(Tape::current().is_recording() ? slot : SlotReference());
         };
         auto hidden = prepared(gradient_slot(logits.hidden)), head = prepared(gradient_slot(logits.head));
         const auto losses =
-            detail::losses_of_positions(logits, targets, checked, options, hidden.data(), head.data());
-        return track<detail::LogitsCrossEntropyNode<D, C>>(detail::mean_loss(losses, checked),
+            detail::losses_of_positions(logits, targets, checked, options, hidden.target(), head.target());
+        return track<detail::LogitsCrossEntropyNode<D, T>>(detail::mean_loss(losses, checked),
                                                            std::move(hidden), std::move(head));
     } else {
         return detail::mean_loss(detail::losses_of_positions(logits, targets, checked, options), checked);

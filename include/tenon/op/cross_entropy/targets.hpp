@@ -17,6 +17,8 @@ namespace tenon {
 struct CrossEntropy {
     /// The positions whose logits are in memory at once where gradients come with the loss.
     static constexpr int gradient_block = 256;
+    /// On a GPU, about the bytes that logits take at once. Larger chunks are faster, by a little.
+    static inline std::int64_t gpu_chunk_bytes = std::int64_t{800} << 20;
 };
 
 struct CrossEntropyOptions {
@@ -45,12 +47,17 @@ constexpr bool cross_entropy_fits(const Extents& logits, const Extents& targets)
 
 namespace detail {
 
-/// Targets that have been checked: for each position the number of its logit, or -1 where it does not count.
+/// Targets that have been checked, in their device's memory: how many positions count, and for each position
+/// the number of its logit, or -1 where it does not count.
 struct CheckedTargets {
     Storage storage;
-    std::int64_t size = 0, counted = 0;
+    std::int64_t size = 0;
 
-    const std::int32_t* numbers() const { return static_cast<const std::int32_t*>(storage.data()); }
+    std::int64_t* counted() const { return static_cast<std::int64_t*>(storage.data()); }
+    std::int32_t* numbers() const { return reinterpret_cast<std::int32_t*>(counted() + 1); }
+    static std::size_t bytes_of(std::int64_t size) {
+        return sizeof(std::int64_t) + static_cast<std::size_t>(size) * sizeof(std::int32_t);
+    }
 };
 
 /// Throws ShapeError for extents other than those of `logits` and for no target at all, Error for an option
@@ -70,11 +77,8 @@ CheckedTargets check_targets(const Extents& logits, const Targets& targets,
                     std::to_string(options.z_loss));
     CheckedTargets checked;
     checked.size = targets.size();
-    checked.storage =
-        Storage(Memory<D>::allocate(static_cast<std::size_t>(checked.size) * sizeof(std::int32_t)));
-    checked.counted = Kernel<CrossEntropy, D>::check_targets(
-        targets.data(), checked.size, logits[logits.rank - 1], options.ignore,
-        static_cast<std::int32_t*>(checked.storage.data()));
+    checked.storage = Storage(Memory<D>::allocate(CheckedTargets::bytes_of(checked.size)));
+    Kernel<CrossEntropy, D>::check_targets(targets.data(), logits[logits.rank - 1], options.ignore, checked);
     return checked;
 }
 

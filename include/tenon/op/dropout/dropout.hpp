@@ -19,6 +19,10 @@ struct Dropout {
     double probability = 0;
     Seed seed = {};
     std::uint64_t stream = 0;
+    /// If set, the device reads there how many times `streams_a_step` the stream is to be further: what changes
+    /// from step to step while the work stays the same. It must not change until the backward pass has run.
+    const std::uint64_t* step = nullptr;
+    std::uint64_t streams_a_step = 0;
 
     /// An element goes whose random word is less: word i % 4 of block i / 4, for element i in row-major
     /// order.
@@ -27,24 +31,28 @@ struct Dropout {
         return words < 0xffffffffu ? static_cast<std::uint32_t>(words + 0.5) : 0xffffffffu;
     }
 
+    /// For who may read `step`.
+    TENON_HOST_DEVICE constexpr std::uint64_t stream_now() const {
+        return stream + (step ? *step * streams_a_step : 0);
+    }
+
     TENON_HOST_DEVICE constexpr bool drops(std::uint64_t element) const {
-        return Philox(seed, stream)(element / 4).word[element % 4] < threshold();
+        return Philox(seed, stream_now())(element / 4).word[element % 4] < threshold();
     }
 };
 
 namespace detail {
 
 /// What goes is determined anew for the gradient, not kept.
-template <class Device, class C>
+template <class Device, class T>
 struct DropoutNode : Node {
     SlotReference slot;
     Dropout options;
 
     void backward() {
         if (!slot) return;
-        const Contribution<C> gradient = contribute<C, Device>(*slot);
-        Kernel<Dropout, Device>::run(static_cast<const C*>(output.storage.data()), slot->count, options,
-                                     gradient.data, gradient.accumulate);
+        Kernel<Dropout, Device>::run(upstream_of<T, Device>(*this), slot->count, options,
+                                     contribute<T, Device>(*slot));
     }
 };
 
@@ -63,9 +71,9 @@ auto dropout(A&& argument, const Dropout& options) {
                     std::to_string(options.probability));
     if (options.probability == 0) return x;
     auto y = Tensor<T, typename X::shape_type, D>::with_extents(x.extents());
-    Kernel<Dropout, D>::run(static_cast<const T*>(x.data()), x.size(), options, y.data(), false);
+    Kernel<Dropout, D>::run(static_cast<const T*>(x.data()), x.size(), options, Contribution<T>{y.data()});
     if constexpr (X::is_tracked)
-        return X(track<detail::DropoutNode<D, ComputeOf<T>>>(y, gradient_slot(x), options));
+        return X(track<detail::DropoutNode<D, T>>(y, gradient_slot(x), options));
     else
         return X(y);
 }

@@ -40,11 +40,10 @@ struct EmbeddingNode : Node {
     std::int64_t count;
 
     void backward() {
-        using C = ComputeOf<T>;
         if (!weight.slot) return;
         Kernel<Embedding, Device>::backward(weight.view.extents, ids, count,
-                                            static_cast<const C*>(output.storage.data()),
-                                            contribute<C, Device>(*weight.slot));
+                                            upstream_of<T, Device>(*this),
+                                            contribute<T, Device>(*weight.slot));
     }
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <tenon/expression/reduction.hpp>
+#include <tenon/op/norm/norm.hpp>
 #include <tenon/op/operation.hpp>
 
 namespace tenon {
@@ -28,10 +29,13 @@ constexpr bool layer_norm_fits(const Extents& x, const Extents& weight) {
 
 namespace detail {
 
+inline void require_layer_norm(const Extents& x, const Extents& gain) {
+    if (!layer_norm_fits(x, gain)) throw_mismatch<mismatch::layer_norm_gain_differs>(x, gain);
+}
+
 template <class X, class G>
 auto normalized(const X& x, const G& gain, double epsilon) {
-    if (!layer_norm_fits(x.extents(), gain.extents()))
-        throw_mismatch<mismatch::layer_norm_gain_differs>(x.extents(), gain.extents());
+    require_layer_norm(x.extents(), gain.extents());
     // A variance does not change with the mean that it is taken about, to first order: no gradient goes
     // through that mean.
     const auto variance = mean<keep_axis<-1>>(square(x - mean<keep_axis<-1>>(detach(x))));
@@ -48,9 +52,16 @@ concept LayerNormBiasFits = LayerNormFits<A, B> && LayerNormFits<G, B>;
 /// Without a bias. Throws ShapeError where run-time extents differ.
 template <Argument A, Argument G>
     requires(detail::LayerNormFits<A, G>)
-auto layer_norm(A&& argument, G&& gain, double epsilon = 1e-5) {
-    return evaluate(detail::normalized(evaluate(std::forward<A>(argument)),
-                                       detail::operand(std::forward<G>(gain)), epsilon));
+auto layer_norm(A&& argument, G&& gain_argument, double epsilon = 1e-5) {
+    const auto x = evaluate(std::forward<A>(argument));
+    const auto gain = detail::operand(std::forward<G>(gain_argument));
+    using X = std::remove_const_t<decltype(x)>;
+    if constexpr (detail::has_norm_kernel_for<X, std::remove_const_t<decltype(gain)>>) {
+        detail::require_layer_norm(x.extents(), gain.extents());
+        return detail::normalize_rows<true>(x, gain, detail::NoBias(), epsilon);
+    } else {
+        return evaluate(detail::normalized(x, gain, epsilon));
+    }
 }
 template <Argument A, Argument G>
     requires(!detail::LayerNormFits<A, G>)
@@ -64,12 +75,20 @@ NamedExpressionError<LayerNorm, G> layer_norm(A&&, G&&, double = 1e-5);
 /// With a bias.
 template <Argument A, Argument G, Argument B>
     requires(detail::LayerNormFits<A, G>&& detail::LayerNormBiasFits<A, G, B>)
-auto layer_norm(A&& argument, G&& gain, B&& bias_argument, double epsilon = 1e-5) {
+auto layer_norm(A&& argument, G&& gain_argument, B&& bias_argument, double epsilon = 1e-5) {
     const auto x = evaluate(std::forward<A>(argument));
+    const auto gain = detail::operand(std::forward<G>(gain_argument));
     const auto bias = detail::operand(std::forward<B>(bias_argument));
     if (!layer_norm_fits(x.extents(), bias.extents()))
         throw_mismatch<mismatch::layer_norm_bias_differs>(x.extents(), bias.extents());
-    return evaluate(detail::normalized(x, detail::operand(std::forward<G>(gain)), epsilon) + bias);
+    using X = std::remove_const_t<decltype(x)>;
+    if constexpr (detail::has_norm_kernel_for<X, std::remove_const_t<decltype(gain)>,
+                                              std::remove_const_t<decltype(bias)>>) {
+        detail::require_layer_norm(x.extents(), gain.extents());
+        return detail::normalize_rows<true>(x, gain, bias, epsilon);
+    } else {
+        return evaluate(detail::normalized(x, gain, epsilon) + bias);
+    }
 }
 template <Argument A, Argument G, Argument B>
     requires(!detail::LayerNormFits<A, G>)

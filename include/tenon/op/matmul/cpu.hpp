@@ -1,5 +1,9 @@
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/workspace.hpp>
 #include <tenon/op/matmul/matmul.hpp>
@@ -7,14 +11,18 @@
 
 namespace tenon {
 
+struct GeluFeedForward;
+
 /// 16-bit operands are converted to float first, and a 16-bit result is rounded once; gradients are of
 /// ComputeOf<T>.
 template <>
 struct Kernel<Matmul, Cpu> {
     /// c is packed and overwritten.
     template <class T>
-    static void forward(const detail::Product& p, const T* a, const T* b, T* c) {
+    static void forward(const detail::Product& p, const T* a, const T* b, T* c,
+                        const detail::ProductAddends<T>& addends = {}) {
         using C = ComputeOf<T>;
+        const bool accumulate = addends.bias || addends.addend;
         Workspace workspace;
         const Factor<C> left = factor_a(workspace, p, a), right = factor_b(workspace, p, b);
         const std::int64_t count = p.batch * p.rows * p.columns;
@@ -23,9 +31,15 @@ struct Kernel<Matmul, Cpu> {
             result = workspace.take<C>(static_cast<std::size_t>(count));
         else
             result = c;
+        if (accumulate)
+            parallel_for(count, 16384, [&](std::int64_t first, std::int64_t last) {
+                for (std::int64_t i = first; i < last; ++i)
+                    result[i] = (addends.bias ? static_cast<C>(addends.bias[i % p.columns]) : C(0)) +
+                                (addends.addend ? static_cast<C>(addends.addend[i]) : C(0));
+            });
         kernel::batched_matrix_product<C>(p.batch, p.rows, p.columns, p.depth, left.matrix, left.step,
                                           right.matrix, right.step, {result, p.columns, 1},
-                                          p.rows * p.columns, false);
+                                          p.rows * p.columns, accumulate);
         if constexpr (is_half<T>)
             parallel_for(count, 16384, [&](std::int64_t first, std::int64_t last) {
                 for (std::int64_t i = first; i < last; ++i) c[i] = T(result[i]);
@@ -78,6 +92,25 @@ struct Kernel<Matmul, Cpu> {
         }
     }
 
+    /// The gradient of the bias is upstream [rows, columns], summed over the rows.
+    template <class C>
+    static void gradient_bias(std::int64_t rows, std::int64_t columns, const C* upstream,
+                              const Contribution<C>& gradient) {
+        parallel_for(columns, 64, [&](std::int64_t first, std::int64_t last) {
+            Workspace workspace;
+            const std::int64_t count = last - first;
+            auto* sums = workspace.take<double>(static_cast<std::size_t>(count));
+            std::fill_n(sums, count, 0.0);
+            for (std::int64_t row = 0; row < rows; ++row)
+                for (std::int64_t j = 0; j < count; ++j)
+                    sums[j] += static_cast<double>(upstream[row * columns + first + j]);
+            for (std::int64_t j = 0; j < count; ++j) {
+                C& to = gradient.data[first + j];
+                to = static_cast<C>(sums[j]) + (gradient.accumulate ? to : C(0));
+            }
+        });
+    }
+
 private:
     /// The left or right factors of a batch, `step` elements apart.
     template <class C>
@@ -115,6 +148,12 @@ private:
             return {{to, columns, 1}, step == 0 ? 0 : rows * columns};
         }
     }
+};
+
+/// Of an expression and two products.
+template <>
+struct Kernel<GeluFeedForward, Cpu> {
+    static constexpr bool is_fused = false;
 };
 
 }  // namespace tenon

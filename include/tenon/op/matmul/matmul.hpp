@@ -98,30 +98,59 @@ inline std::int64_t batch_stride(const Extents& extents, const Strides& strides)
     return product;
 }
 
-template <class Device, class T>
-struct MatmulNode : Node {
+/// What is added to a product, packed: a number for each column, one for each element. Null: nothing.
+template <class T>
+struct ProductAddends {
+    const T* bias = nullptr;
+    const T* addend = nullptr;
+};
+
+/// The factors of a product, for its gradients.
+template <class T>
+struct SavedFactors {
     Saved<T> a, b;
     MatmulOptions options;
 
-    void backward() {
-        using C = ComputeOf<T>;
-        const C* upstream = static_cast<const C*>(output.storage.data());
+    template <class Device>
+    void contribute_gradients(const GradientOf<T, Device>* upstream) {
         const Product product =
             describe_product(a.view.extents, a.view.strides, b.view.extents, b.view.strides, options);
         if (a.slot) {
             // In the packed gradient of a: its own strides.
             const Product packed = describe_product(a.view.extents, row_major_strides(a.view.extents),
                                                     b.view.extents, b.view.strides, options);
-            Kernel<Matmul, Device>::gradient_a(packed, upstream, b.view.data, contribute<C, Device>(*a.slot));
+            Kernel<Matmul, Device>::gradient_a(packed, upstream, b.view.data, contribute<T, Device>(*a.slot));
         }
         if (b.slot) {
             const Product packed = describe_product(a.view.extents, a.view.strides, b.view.extents,
                                                     row_major_strides(b.view.extents), options);
             Kernel<Matmul, Device>::gradient_b(packed, product, upstream, a.view.data,
-                                               contribute<C, Device>(*b.slot));
+                                               contribute<T, Device>(*b.slot));
         }
     }
 };
+
+template <class Device, class T>
+struct MatmulNode : Node {
+    SavedFactors<T> factors;
+
+    void backward() { factors.template contribute_gradients<Device>(upstream_of<T, Device>(*this)); }
+};
+
+/// An operand as kernels take it: the axes before its matrices step evenly.
+template <TensorLike X>
+X product_operand(const X& given) {
+    return copied_unless(is_even(given.extents(), given.strides(), 0, X::rank - 2), given);
+}
+
+/// Throws for what `matmul_rule` found at fault.
+template <class X, class Y>
+void require_product(const Deduction& deduction, const X& a, const Y& b) {
+    static_assert(std::same_as<typename X::value_type, typename Y::value_type>,
+                  "matmul: the element types differ");
+    if (deduction.fault == 1) throw_mismatch<mismatch::matmul_inner_extents_differ>(a.extents(), b.extents());
+    if (deduction.fault == 2) throw_mismatch<mismatch::matmul_batch_extents_differ>(a.extents(), b.extents());
+}
 
 }  // namespace detail
 
@@ -132,26 +161,19 @@ template <MatmulOptions options = MatmulOptions{}, Argument A, Argument B>
 auto matmul(A&& left, B&& right) {
     using X = Evaluated<A>;
     using Y = Evaluated<B>;
-    const X given_a = evaluate(std::forward<A>(left));
-    const Y given_b = evaluate(std::forward<B>(right));
-    const X a =
-        detail::copied_unless(detail::is_even(given_a.extents(), given_a.strides(), 0, X::rank - 2), given_a);
-    const Y b =
-        detail::copied_unless(detail::is_even(given_b.extents(), given_b.strides(), 0, Y::rank - 2), given_b);
-    static_assert(std::same_as<typename X::value_type, typename Y::value_type>,
-                  "matmul: the element types differ");
+    const X a = detail::product_operand<X>(evaluate(std::forward<A>(left)));
+    const Y b = detail::product_operand<Y>(evaluate(std::forward<B>(right)));
     using T = typename X::value_type;
     using D = typename X::device_type;
     using S = ShapeOf<MatmulRule<typename X::shape_type, typename Y::shape_type, options>>;
     const Deduction deduction = matmul_rule(a.extents(), b.extents(), options);
-    if (deduction.fault == 1) throw_mismatch<mismatch::matmul_inner_extents_differ>(a.extents(), b.extents());
-    if (deduction.fault == 2) throw_mismatch<mismatch::matmul_batch_extents_differ>(a.extents(), b.extents());
+    detail::require_product(deduction, a, b);
     auto c = Tensor<T, S, D>::with_extents(deduction.extents);
     Kernel<Matmul, D>::forward(
         detail::describe_product(a.extents(), a.strides(), b.extents(), b.strides(), options), a.data(),
         b.data(), c.data());
     if constexpr (any_tracked<X, Y>)
-        return track<detail::MatmulNode<D, T>>(c, save(a), save(b), options);
+        return track<detail::MatmulNode<D, T>>(c, detail::SavedFactors<T>{save(a), save(b), options});
     else
         return c;
 }

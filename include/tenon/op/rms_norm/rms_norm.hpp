@@ -1,13 +1,14 @@
 #pragma once
 
 #include <tenon/expression/reduction.hpp>
+#include <tenon/op/norm/norm.hpp>
 #include <tenon/op/operation.hpp>
 
 namespace tenon {
 
 /// Root mean square normalization over the last axis: x / sqrt(mean x² + epsilon) · gain (Zhang, Sennrich
-/// 2019). One fused pass each way, rows in cache; an expression for the gain is part of it, and so is not
-/// rounded by itself.
+/// 2019). One fused pass each way, rows in cache or registers; an expression for the gain is part of it, and
+/// so is not rounded by itself.
 struct RmsNorm {};
 
 namespace mismatch {
@@ -27,7 +28,11 @@ auto rms_norm(A&& argument, G&& gain_argument, double epsilon = 1e-5) {
     const auto gain = detail::operand(std::forward<G>(gain_argument));
     if (!rms_norm_fits(x.extents(), gain.extents()))
         throw_mismatch<mismatch::rms_norm_gain_differs>(x.extents(), gain.extents());
-    return evaluate(x * rsqrt(mean<keep_axis<-1>>(square(x)) + epsilon) * gain);
+    using X = std::remove_const_t<decltype(x)>;
+    if constexpr (detail::has_norm_kernel_for<X, std::remove_const_t<decltype(gain)>>)
+        return detail::normalize_rows<false>(x, gain, detail::NoBias(), epsilon);
+    else
+        return evaluate(x * rsqrt(mean<keep_axis<-1>>(square(x)) + epsilon) * gain);
 }
 template <Argument A, Argument G>
     requires(!rms_norm_fits(ShapeOfArgument<A>::codes, ShapeOfArgument<G>::codes))

@@ -11,7 +11,7 @@ struct Kernel<Rotary, Cpu> {
     /// y (+)= x turned by its positions' angles, or back. y is packed.
     template <class T, class C>
     static void run(const ArrayView<T>& x, const RotaryTable<C, Cpu>& table, const RotaryPositions& positions,
-                    RotaryPairs pairs, bool back, T* y, bool accumulate) {
+                    RotaryPairs pairs, bool back, const Contribution<T>& y) {
         if (positions.each && !back) require_in_table(x.extents, positions, table.positions());
         const int time = x.extents[1], heads = x.extents[2], width = x.extents[3], half = width / 2;
         const std::int64_t apart = pairs == RotaryPairs::interleaved ? 1 : half;  // of a pair's two elements
@@ -27,13 +27,13 @@ struct Kernel<Rotary, Cpu> {
                                  const T* from =
                                      x.data + b * x.strides[0] + t * x.strides[1] + head * x.strides[2];
                                  const std::int64_t step = x.strides[3];
-                                 T* to = y + (at * heads + head) * width;
+                                 T* to = y.data + (at * heads + head) * width;
                                  for (int i = 0; i < half; ++i) {
                                      const C u = load_as<C>(from + i * next * step),
                                              v = load_as<C>(from + (i * next + apart) * step);
                                      const C s = direction * sine[i];
                                      C p = u * cosine[i] - v * s, q = u * s + v * cosine[i];
-                                     if (accumulate) {
+                                     if (y.accumulate) {
                                          p += load_as<C>(to + i * next);
                                          q += load_as<C>(to + i * next + apart);
                                      }
@@ -51,7 +51,8 @@ private:
             for (int t = 0; t < x[1]; ++t)
                 if (const std::int64_t position = positions.at(b, t); position < 0 || position >= count)
                     throw Error("rotary: expected positions below " + std::to_string(count) + ", got " +
-                                std::to_string(position));
+                                std::to_string(position) + " at position " +
+                                std::to_string(b * positions.batch_stride + t));
     }
 };
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include <tenon/core/to_device.hpp>
 #include <tenon/op/operation.hpp>
 
 namespace tenon {
@@ -36,18 +37,19 @@ class RotaryTable {
 public:
     RotaryTable() = default;
 
-    /// Computed in double precision.
-    RotaryTable(int positions, int width, double base)
-        : width(width),
-          cosine(Tensor<C, Shape<dyn, dyn>>::uninitialized(positions, width / 2)),
-          sine(Tensor<C, Shape<dyn, dyn>>::uninitialized(positions, width / 2)) {
+    /// Computed in double precision, on the host.
+    RotaryTable(int positions, int width, double base) : width(width) {
+        auto cosines = Tensor<C, Shape<dyn, dyn>>::uninitialized(positions, width / 2);
+        auto sines = Tensor<C, Shape<dyn, dyn>>::uninitialized(positions, width / 2);
         for (int i = 0; i < width / 2; ++i) {
             const double frequency = std::pow(base, -2.0 * i / width);
             for (int position = 0; position < positions; ++position) {
-                cosine(position, i) = static_cast<C>(std::cos(position * frequency));
-                sine(position, i) = static_cast<C>(std::sin(position * frequency));
+                cosines(position, i) = static_cast<C>(std::cos(position * frequency));
+                sines(position, i) = static_cast<C>(std::sin(position * frequency));
             }
         }
+        cosine = to_device<Device>(cosines);
+        sine = to_device<Device>(sines);
     }
 
     int positions() const { return cosine.extents()[0]; }
@@ -88,13 +90,12 @@ struct RotaryNode : Node {
     RotaryPairs pairs;
 
     void backward() {
-        using C = ComputeOf<T>;
+        using G = GradientOf<T, Device>;
         if (!slot) return;
-        const Contribution<C> gradient = contribute<C, Device>(*slot);
         // A rotation's derivative is the rotation back.
         Kernel<Rotary, Device>::run(
-            {static_cast<C*>(output.storage.data()), extents, row_major_strides(extents)}, table, positions,
-            pairs, true, gradient.data, gradient.accumulate);
+            ArrayView<G>{static_cast<G*>(output.storage.data()), extents, row_major_strides(extents)}, table,
+            positions, pairs, true, contribute<T, Device>(*slot));
     }
 };
 
@@ -107,7 +108,7 @@ auto rotary(const X& x, const RotaryTable<C, Device>& table, RotaryPairs pairs,
     if (x.extents()[3] != table.width)
         throw_mismatch<mismatch::rotary_widths_differ>(x.extents(), table.cosine.extents());
     auto y = Tensor<T, typename X::shape_type, Device>::with_extents(x.extents());
-    Kernel<Rotary, Device>::run(x.view(), table, positions, pairs, false, y.data(), false);
+    Kernel<Rotary, Device>::run(x.view(), table, positions, pairs, false, Contribution<T>{y.data()});
     if constexpr (X::is_tracked)
         return track<RotaryNode<Device, T>>(y, gradient_slot(x), x.extents(), table, positions,
                                             positions_storage, pairs);

@@ -22,11 +22,9 @@ struct RowsNode : Node {
     Extents extents;
 
     void backward() {
-        using C = ComputeOf<T>;
         if (!slot) return;
         const ArrayView<T> y{static_cast<T*>(result.data()), extents, row_major_strides(extents)};
-        Kernel<O, Device>::backward(y, static_cast<const C*>(output.storage.data()),
-                                    contribute<C, Device>(*slot));
+        Kernel<O, Device>::backward(y, upstream_of<T, Device>(*this), contribute<T, Device>(*slot));
     }
 };
 

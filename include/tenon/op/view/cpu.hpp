@@ -8,13 +8,13 @@ namespace tenon {
 
 template <>
 struct Kernel<View, Cpu> {
-    /// Adds a packed array into another through strides; where these are 0, elements add up in order. With
-    /// `clear` the whole of the latter, `count` elements, is zeroed first.
+    /// Adds a packed array into a gradient of `count` elements through strides, from `offset` on; where these
+    /// are 0, elements add up in order.
     template <class C>
-    static void add(const C* from, const Extents& extents, const Strides& strides, C* to, C* clear,
-                    std::int64_t count) {
-        if (clear) std::fill_n(clear, count, C(0));
-        add_axis(from, extents, strides, to, 0);
+    static void add(const C* from, const Extents& extents, const Strides& strides, std::int64_t offset,
+                    std::int64_t count, const Contribution<C>& to) {
+        if (!to.accumulate) std::fill_n(to.data, count, C(0));
+        add_axis(from, extents, strides, to.data + offset, 0);
     }
 
     /// Copies elements from one place to another of the same extents.

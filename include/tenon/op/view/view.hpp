@@ -44,17 +44,15 @@ struct ViewMap {
 
 /// A strided view on the tape. Its own gradient is packed; the map leads from there into the packed gradient
 /// of what it shows.
-template <class Device, class C>
+template <class Device, class T>
 struct ViewNode : Node {
     SlotReference slot;
     ViewMap map;
 
     void backward() {
         if (!slot) return;
-        const Contribution<C> gradient = contribute<C, Device>(*slot);
-        Kernel<View, Device>::add(static_cast<const C*>(output.storage.data()), map.extents, map.strides,
-                                  gradient.data + map.offset, gradient.accumulate ? nullptr : gradient.data,
-                                  slot->count);
+        Kernel<View, Device>::add(upstream_of<T, Device>(*this), map.extents, map.strides, map.offset,
+                                  slot->count, contribute<T, Device>(*slot));
     }
 };
 
@@ -67,7 +65,7 @@ auto make_view(const X& x, MapOf map_of) {
     Layout layout;
     if constexpr (!Layout::is_packed) layout.strides = map.strides;
     if constexpr (X::is_tracked) {
-        Tracked link = Tape::current().record<ViewNode<D, ComputeOf<T>>>(
+        Tracked link = Tape::current().record<ViewNode<D, T>>(
             map.extents.count(), gradient_slot(x), map_of(x.extents(), row_major_strides(x.extents())));
         return Tensor<T, S, D, Tracked, Layout>(x.storage(), x.data() + map.offset, map.extents, layout,
                                                 std::move(link));

@@ -1,0 +1,8 @@
+// Writes on after a prompt, with a model on a GPU: see ../generate.cpp.
+
+#include <tenon/cuda/repeated_work.hpp>
+
+#include "../generate.hpp"
+#include "generators.hpp"
+
+int main(int count, char** values) { return generate<tenon::Cuda, tenon::MixedBf16>(count, values); }

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+
+#include <tenon/autograd/tape.hpp>
+#include <tenon/core/element.hpp>
+
+namespace tenon::cuda {
+
+/// N neighbouring elements that move as one access, or several of 16 bytes.
+template <class T, int N>
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack {
+    T element[N];
+};
+
+/// A number rounded to an element's type, as `convert` does, by the instruction for it.
+template <class T, class C>
+__device__ __forceinline__ T rounded(C value) {
+    if constexpr (std::same_as<T, bf16> && std::same_as<C, float>) {
+        unsigned short bits;
+        asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+        return __builtin_bit_cast(bf16, bits);
+    } else if constexpr (std::same_as<T, f16> && std::same_as<C, float>) {
+        unsigned short bits;
+        asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+        return __builtin_bit_cast(f16, bits);
+    } else {
+        return convert<T>(value);
+    }
+}
+
+/// Reads N elements, in the type of computation. `from` is aligned as Pack<T, N> is.
+template <class C, int N, class T>
+__device__ __forceinline__ void load(const T* from, C (&values)[N]) {
+    const Pack<T, N> pack = *reinterpret_cast<const Pack<T, N>*>(from);
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] = convert<C>(pack.element[i]);
+}
+
+/// Writes N elements, each rounded once.
+template <class C, int N, class T>
+__device__ __forceinline__ void store(const C (&values)[N], T* to) {
+    Pack<T, N> pack;
+#pragma unroll
+    for (int i = 0; i < N; ++i) pack.element[i] = rounded<T>(values[i]);
+    *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+/// Writes N elements of a gradient from element number `at` on, or adds to what is there.
+template <class C, int N, class G>
+__device__ __forceinline__ void contribute(const Contribution<G>& to, std::int64_t at, const C (&values)[N]) {
+    const auto write = [&](auto* target) {
+        if (to.accumulate) {
+            C sums[N];
+            load(target, sums);
+#pragma unroll
+            for (int i = 0; i < N; ++i) sums[i] += values[i];
+            store(sums, target);
+        } else {
+            store(values, target);
+        }
+    };
+    if constexpr (is_half<G>) {
+        if (to.wide) return write(to.wide + at);
+    }
+    write(to.data + at);
+}
+
+/// The same of one element.
+template <class C, class G>
+__device__ __forceinline__ void contribute(const Contribution<G>& to, std::int64_t at, C value) {
+    const C one[1] = {value};
+    contribute<C, 1>(to, at, one);
+}
+
+/// Whether N elements at each of these addresses may move as one Pack.
+template <int N, class T>
+bool is_aligned(const T* data) {
+    return reinterpret_cast<std::uintptr_t>(data) % alignof(Pack<T, N>) == 0;
+}
+
+}  // namespace tenon::cuda

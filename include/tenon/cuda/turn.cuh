@@ -1,0 +1,33 @@
+#pragma once
+
+namespace tenon::cuda {
+
+/// Takes turns across the blocks of one launch, so that sums in memory have a set order: a warp waits until
+/// `turn`, which starts as 0, has come to its number. It sees all that was written before that. Blocks must
+/// start in an order in which nobody waits for a later one: see `ticket`.
+__device__ __forceinline__ void wait_for_turn(const unsigned* turn, unsigned number) {
+    if (threadIdx.x % 32 == 0) {
+        unsigned now;
+        do {
+            asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(now) : "l"(turn) : "memory");
+        } while (now != number);
+    }
+    __syncwarp();
+}
+
+/// Says that it is turn `number`. All that the warp has written can be seen by then.
+__device__ __forceinline__ void pass_turn(unsigned* turn, unsigned number) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0)
+        asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(turn), "r"(number) : "memory");
+}
+
+/// The number of a block in the order in which blocks really start. `count` starts as 0.
+__device__ __forceinline__ unsigned ticket(unsigned* count) {
+    __shared__ unsigned own;
+    if (threadIdx.x == 0) own = atomicAdd(count, 1);
+    __syncthreads();
+    return own;
+}
+
+}  // namespace tenon::cuda
