@@ -1,10 +1,10 @@
 // Trains a tokenizer and a Transformer on text, the model on a GPU: see ../train_lm.cpp.
 
+#include "../train_lm.hpp"
+
 #include <tenon/cuda/device.hpp>
 #include <tenon/cuda/memory.hpp>
 #include <tenon/cuda/peak.hpp>
-
-#include "../train_lm.hpp"
 
 extern template class Learner<Cuda, MixedBf16>;  // train_lm.cu
 

@@ -10,6 +10,7 @@
 #include <tenon/autograd/tape.hpp>
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
+#include <tenon/core/named_range.hpp>
 #include <tenon/core/normal.hpp>
 #include <tenon/core/on_host.hpp>
 #include <tenon/core/parallel.hpp>
@@ -26,6 +27,8 @@
 #include <tenon/cuda/graph.hpp>
 #include <tenon/cuda/loader.hpp>
 #include <tenon/cuda/memory.hpp>
+#include <tenon/cuda/named_range.hpp>
+#include <tenon/cuda/peak.hpp>
 #include <tenon/cuda/readback.hpp>
 #include <tenon/cuda/repeated_work.hpp>
 #include <tenon/cuda/stream.hpp>

@@ -9,6 +9,7 @@
 #include <tenon/core/cast.hpp>
 #include <tenon/core/compare.hpp>
 #include <tenon/core/eigen.hpp>
+#include <tenon/core/named_range.hpp>
 #include <tenon/core/normal.hpp>
 #include <tenon/core/parallel.hpp>
 #include <tenon/core/precision.hpp>

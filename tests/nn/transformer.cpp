@@ -25,7 +25,17 @@ std::vector<double> two_steps(Model& model) {
     return result;
 }
 
+struct Ranged : support::Small {
+    static constexpr bool named_ranges = true;
+};
+
 }  // namespace
+
+TEST_CASE("ranges that are named for profilers change nothing") {
+    Static plain(seed(3));
+    Trainable<Transformer<Ranged, Device, F64>> ranged(seed(3));
+    CHECK(two_steps(plain) == two_steps(ranged));
+}
 
 TEST_CASE("the gradient of the loss for every parameter of a two-layer model") {
     Static model(seed(1));

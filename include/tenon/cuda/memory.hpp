@@ -18,7 +18,8 @@ namespace tenon {
 struct Accumulate {};
 
 /// Blocks of a GPU's memory, which a pool keeps, so that a steady step takes nothing from the driver (see
-/// MemoryPool). Data is aligned to 512 bytes. `copy` takes pointers of the device or the host; it waits where the host's memory is written.
+/// MemoryPool). Data is aligned to 512 bytes. `copy` takes pointers of the device or the host; it waits where
+/// the host's memory is written.
 template <>
 struct Memory<Cuda> {
     /// Throws CudaError where memory does not suffice: how much was asked for, and how much there is.
@@ -32,8 +33,8 @@ struct Memory<Cuda> {
             fill_bytes(to, bytes[0], static_cast<std::size_t>(count) * sizeof(T));
             return;
         }
-        // The first elements byte by byte, beginning with the commonest; then these are copied on. Nothing is read
-        // from the host's memory.
+        // The first elements byte by byte, beginning with the commonest; then these are copied on. Nothing is
+        // read from the host's memory.
         std::int64_t done = std::min<std::int64_t>(count, 1024);
         const unsigned char common = *std::max_element(bytes, bytes + sizeof(T), [&](auto a, auto b) {
             return std::count(bytes, bytes + sizeof(T), a) < std::count(bytes, bytes + sizeof(T), b);
@@ -41,8 +42,8 @@ struct Memory<Cuda> {
         fill_bytes(to, common, static_cast<std::size_t>(done) * sizeof(T));
         for (std::size_t i = 0; i < sizeof(T); ++i)
             if (bytes[i] != common)
-                cuda::check(cudaMemset2DAsync(reinterpret_cast<unsigned char*>(to) + i, sizeof(T), bytes[i], 1,
-                                              static_cast<std::size_t>(done), cuda::current_stream()),
+                cuda::check(cudaMemset2DAsync(reinterpret_cast<unsigned char*>(to) + i, sizeof(T), bytes[i],
+                                              1, static_cast<std::size_t>(done), cuda::current_stream()),
                             "cudaMemset2DAsync");
         for (; done < count; done *= 2) copy(to, std::min(done, count - done), to + done);
     }
@@ -91,11 +92,14 @@ private:
         if (cuda::detail::selected_reserve &&
             (target.type != cudaMemoryTypeDevice || source.type != cudaMemoryTypeDevice))
             throw CudaError(
-                "copy: expected memory of the GPU while work is captured in a graph, got the host's, which each "
+                "copy: expected memory of the GPU while work is captured in a graph, got the host's, which "
+                "each "
                 "replay would read or write again");
-        cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cuda::current_stream()), "cudaMemcpyAsync");
+        cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cuda::current_stream()),
+                    "cudaMemcpyAsync");
         // Ordinary memory of the host has been read when the call returns; pinned memory may be read later.
-        const bool writes_host = target.type != cudaMemoryTypeDevice, reads_pinned = source.type == cudaMemoryTypeHost;
+        const bool writes_host = target.type != cudaMemoryTypeDevice,
+                   reads_pinned = source.type == cudaMemoryTypeHost;
         if (writes_host || reads_pinned) cuda::synchronize();
     }
 

@@ -3,10 +3,10 @@
 #include <cstddef>
 
 #include <tenon/core/error.hpp>
+#include <tenon/core/readback.hpp>
 #include <tenon/cuda/fault.hpp>
 #include <tenon/cuda/pinned.hpp>
 #include <tenon/cuda/stream.hpp>
-#include <tenon/core/readback.hpp>
 
 namespace tenon {
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <tenon/autograd/recompute.hpp>
+#include <tenon/core/named_range.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/nn/block.hpp>
 #include <tenon/nn/initialize.hpp>
@@ -168,6 +169,13 @@ private:
 
     static NoCache without_cache(int) { return {}; }
 
+    static auto range_of([[maybe_unused]] int block) {
+        if constexpr (C::named_ranges)
+            return NamedRange<D>("blocks." + std::to_string(block));
+        else
+            return Absent();
+    }
+
     /// How much wider than muP's base the model is.
     double growth() const {
         return sizes.base_width > 0 ? static_cast<double>(sizes.width) / sizes.base_width : 1;
@@ -197,6 +205,7 @@ private:
         if constexpr (!std::same_as<Drop, NoDropout>) x = drop(x, 0);
         for (std::size_t i = 0; i < blocks.size(); ++i) {
             const int block = static_cast<int>(i);
+            [[maybe_unused]] const auto range = range_of(block);
             if constexpr (C::recompute && is_tracked && std::same_as<decltype(cache_of(block)), NoCache>)
                 x = recompute(
                     [this, block, drop_of_block = drop.of_block(block)](const auto& input) {

@@ -79,6 +79,8 @@ struct DefaultFeatures {
     static constexpr Initializer initializer = Initializer::cs336;
     /// In training a block keeps its input alone, and runs again in the backward pass (see `recompute`).
     static constexpr bool recompute = false;
+    /// Each block's forward pass is a range with a name for profilers (see `NamedRange`).
+    static constexpr bool named_ranges = false;
 };
 
 /// Stands for a layer or a parameter that a model does not have. It is made from whatever that would be.

@@ -12,6 +12,7 @@
 #include <tenon/core/readback.hpp>
 #include <tenon/core/repeated_work.hpp>
 #include <tenon/nn/dropout.hpp>
+#include <tenon/nn/visitor.hpp>
 #include <tenon/op/cross_entropy/cross_entropy.hpp>
 #include <tenon/training/loader.hpp>
 

@@ -33,7 +33,7 @@ struct AttentionTiling<key_width, value_width> {
 template <int key_width, int value_width>
     requires((key_width > 64 || value_width > 64) && key_width <= 128 && value_width <= 128)
 struct AttentionTiling<key_width, value_width> {
-    using Forward = ForwardTiling<key_width, value_width, 8, 16, 64, 1>;
+    using Forward = ForwardTiling<key_width, value_width, 4, 32, 32, 2>;
     using Backward = BackwardTiling<key_width, value_width, 8, 16, 64, 32, 1>;
 };
 template <int value_width>

@@ -19,8 +19,9 @@ struct Dropout {
     double probability = 0;
     Seed seed = {};
     std::uint64_t stream = 0;
-    /// If set, the device reads there how many times `streams_a_step` the stream is to be further: what changes
-    /// from step to step while the work stays the same. It must not change until the backward pass has run.
+    /// If set, the device reads there how many times `streams_a_step` the stream is to be further: what
+    /// changes from step to step while the work stays the same. It must not change until the backward pass
+    /// has run.
     const std::uint64_t* step = nullptr;
     std::uint64_t streams_a_step = 0;
 

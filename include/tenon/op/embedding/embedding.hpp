@@ -41,8 +41,7 @@ struct EmbeddingNode : Node {
 
     void backward() {
         if (!weight.slot) return;
-        Kernel<Embedding, Device>::backward(weight.view.extents, ids, count,
-                                            upstream_of<T, Device>(*this),
+        Kernel<Embedding, Device>::backward(weight.view.extents, ids, count, upstream_of<T, Device>(*this),
                                             contribute<T, Device>(*weight.slot));
     }
 };
