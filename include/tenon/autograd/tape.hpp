@@ -315,7 +315,16 @@ requires Y::is_tracked void backward(
     if (static_cast<std::int64_t>(seed.size()) != y.size())
         throw ShapeError("backward: expected a seed of " + std::to_string(y.size()) + " elements, got " +
                          std::to_string(seed.size()));
-    contribute_elements<typename Y::value_type, typename Y::device_type>(seed.data(), *slot);
+    using T = typename Y::value_type;
+    using Device = typename Y::device_type;
+    using G = GradientOf<T, Device>;
+    if (std::same_as<Device, Cpu> || (!slot->written && !slot->is_wide)) {
+        contribute_elements<T, Device>(seed.data(), *slot);
+    } else {  // kernels read the device's memory only
+        const Storage moved(Memory<Device>::allocate(seed.size_bytes()));
+        Memory<Device>::copy(seed.data(), y.size(), static_cast<G*>(moved.data()));
+        contribute_elements<T, Device>(static_cast<const G*>(moved.data()), *slot);
+    }
     tape.run_backward();
 }
 
