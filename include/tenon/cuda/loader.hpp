@@ -22,6 +22,12 @@ public:
         : batches_(batches),
           batch_{Tokens::with_extents(batches.extents()), Tokens::with_extents(batches.extents())} {}
 
+    Loader(const Loader&) = delete;
+    Loader& operator=(const Loader&) = delete;
+    ~Loader() {
+        for (const Stage& stage : stages_) stage.copied.wait();  // the copies read what goes now
+    }
+
     const Batch<Token, S, Cuda>& operator()(std::int64_t step) {
         Stage& stage = stages_[next_];
         next_ = 1 - next_;

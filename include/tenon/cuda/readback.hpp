@@ -16,6 +16,13 @@ class Readback<T, Cuda> {
 public:
     static constexpr std::size_t lag = 1;
 
+    Readback() = default;
+    Readback(const Readback&) = delete;
+    Readback& operator=(const Readback&) = delete;
+    ~Readback() {
+        for (const cuda::Event& copied : copied_) copied.wait();  // the copies write to what goes now
+    }
+
     /// Throws Error where more than `lag` + 1 are pending.
     void send(const T* from) {
         if (pending_ == places) throw Error("readback: expected numbers to be taken, got too many that wait");

@@ -76,7 +76,7 @@ struct SumAxes {
     }
 };
 
-/// Of `threads_each` threads for each result: one, or a block.
+/// A thread sums each result, or a block.
 template <class G, class C>
 __global__ void sum_axes_kernel(const __grid_constant__ SumAxes axes, const C* from, const Contribution<G> to,
                                 bool by_block) {
@@ -189,10 +189,7 @@ private:
             }
             meets_another = true;
         }
-        const bool shares_row = path.step == 0 && target.length > 1;
-        if (shares_row)
-            target.way = Way::row;
-        else if (path.step == 0 && target.length == 1)
+        if (path.step == 0)
             target.way = Way::row;
         else if (!shares_some_rows && !meets_another)
             target.way = Way::direct;

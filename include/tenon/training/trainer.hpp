@@ -36,9 +36,8 @@ struct StepReport {
 };
 
 /// Steps of training: forward and backward passes of some batches, clipping, and the optimizer's update.
-/// Nothing waits for a GPU: it is given a whole step while it works on the one before, and from the third
-/// step on as graphs that were captured once (unless the model drops out, whose numbers change from batch to
-/// batch), so a report comes a step late.
+/// Nothing waits for a GPU: it is given a whole step while it works on the one before, from the second step
+/// on as graphs that are captured then, so a report comes a step late.
 ///
 ///     Trainer trainer(model, optimizer, batches, {.accumulate = 4});
 ///     for (std::int64_t step = 0; step < 1000; ++step) {
@@ -84,7 +83,7 @@ public:
             norms_.send(&norm);
         } else {
             if (steps_ > 0) optimizer_.prepare_step();
-            if (steps_ == 1) optimizer_.clip(options_.largest_norm);  // has seen where the gradients are
+            if (steps_ == 1) optimizer_.clip(options_.largest_norm);  // notes where gradients are, outside
             run(update_, [&] {
                 norm_.emplace(optimizer_.clip(options_.largest_norm));
                 if (steps_ == 0)
