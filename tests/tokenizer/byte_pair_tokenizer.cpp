@@ -238,7 +238,9 @@ TEST_CASE("a stream delivers ids before the text ends") {
     tenon::StreamEncoder encoder(tokenizer);
     std::size_t count = 0;
     for (int i = 0; i < 100; ++i) {
-        encoder.push(std::string(5000, 'x') + " ", [&](TokenId) { ++count; });
+        std::string word(5000, 'x');
+        word += ' ';
+        encoder.push(word, [&](TokenId) { ++count; });
     }
     CHECK(count > 300000);
 }
