@@ -82,6 +82,7 @@ std::vector<Named> writers() {
 /// What `load_parameters` needs of a model.
 struct ThreeNumbers {
     using Value = float;
+    using Device = Cpu;
     struct {
         bool tied = false;
     } sizes;

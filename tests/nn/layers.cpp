@@ -81,14 +81,14 @@ TEST_CASE("a linear layer multiplies by its transposed weight") {
     CHECK(support::same_bits(open(x), y));
 }
 
-TEST_CASE("a linear layer may add a bias, as an expression that joins the next pass") {
+TEST_CASE("a linear layer may add a bias, as an expression that joins the next pass, or with its product") {
     Linear<Plain, 3, 5, true> layer;
     Linear<Plain, 3, 5> without;
     fill(layer);
     fill(without);
     CHECK(names(layer) == std::vector<std::string>{"weight Shape<3, 5>", "bias Shape<3>"});
     const auto x = numbers<double, Shape<2, 5>>(9);
-    static_assert(Lazy<decltype(layer(x))>);
+    static_assert(Lazy<decltype(layer(x))> != product_adds<Device>);
     CHECK(Tensor(layer(x)) == Tensor(without(x) + layer.bias.value()));
 }
 
