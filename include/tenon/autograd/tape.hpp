@@ -303,9 +303,9 @@ Tensor<T, S, D, Tracked> track(const Tensor<T, S, D>& result, Arguments&&... arg
 }
 
 /// Computes the gradient of the sum of `y` times `seed` (packed, one number for each element of y, in the
-/// memory of y's device or of the host) with
-/// respect to every parameter and tracked input that y was made from, adding to what they hold. All that this
-/// thread has recorded is consumed. Throws like `backward(loss)`.
+/// memory of y's device or of the host) with respect to every parameter and tracked input that y was made
+/// from, adding to what they hold. All that this thread has recorded is consumed. Throws like
+/// `backward(loss)`.
 template <TensorLike Y>
 requires Y::is_tracked void backward(
     const Y& y, std::span<const GradientOf<typename Y::value_type, typename Y::device_type>> seed) {

@@ -48,22 +48,14 @@ struct MixedBf16 {
 /// bfloat16 parameters and nothing beside them: a step is rounded up or down with the probability that makes
 /// its mean exact, for to nearest small steps would be lost (Gupta et al. 2015, "Deep learning with limited
 /// numerical precision").
-struct PureBf16 {
-    using storage = bf16;
-    using arithmetic = float;
-    using accumulation = float;
-    using gradient = float;
+struct PureBf16 : MixedBf16 {
     using master = bf16;
 };
 
 /// binary16 in memory, else as MixedBf16. Its range is small: gradients need a LossScaler, which scales the
 /// loss so that they do not vanish.
-struct MixedF16 {
+struct MixedF16 : MixedBf16 {
     using storage = f16;
-    using arithmetic = float;
-    using accumulation = float;
-    using gradient = float;
-    using master = float;
 };
 
 namespace detail {

@@ -93,8 +93,7 @@ private:
             (target.type != cudaMemoryTypeDevice || source.type != cudaMemoryTypeDevice))
             throw CudaError(
                 "copy: expected memory of the GPU while work is captured in a graph, got the host's, which "
-                "each "
-                "replay would read or write again");
+                "each replay would read or write again");
         cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cuda::current_stream()),
                     "cudaMemcpyAsync");
         // Ordinary memory of the host has been read when the call returns; pinned memory may be read later.
