@@ -43,10 +43,15 @@ inline constexpr std::array<char16_t, 256> character_of_byte = [] {
     return characters;
 }();
 
+/// Appends a byte as GPT-2's files write it.
+inline void append_written_byte(std::string& written, char byte) {
+    append_utf8(written, character_of_byte[static_cast<unsigned char>(byte)]);
+}
+
 /// The bytes as GPT-2's files write them.
 inline std::string written_bytes(std::string_view bytes) {
     std::string written;
-    for (const char byte : bytes) append_utf8(written, character_of_byte[static_cast<unsigned char>(byte)]);
+    for (const char byte : bytes) append_written_byte(written, byte);
     return written;
 }
 

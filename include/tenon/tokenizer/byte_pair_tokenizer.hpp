@@ -18,7 +18,7 @@
 #include "tenon/io/json_text.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
 #include "tenon/tokenizer/hash_tables.hpp"
-#include "tenon/tokenizer/merge.hpp"
+#include "tenon/tokenizer/legacy_merge.hpp"
 #include "tenon/tokenizer/piece_tables.hpp"
 #include "tenon/tokenizer/special_tokens.hpp"
 #include "tenon/tokenizer/split.hpp"
@@ -294,7 +294,7 @@ private:
     }
 
     detail::StringTable vocabulary_;
-    detail::MergeTable merges_;
+    detail::RankedMerges merges_;
     std::vector<std::string> special_tokens_;
     std::vector<TokenId> special_ids_;
     detail::SpecialTokenFinder special_finder_;

@@ -29,8 +29,18 @@ inline std::uint64_t hash_bytes(std::string_view bytes) {
         hash = mix(word, hash);
         bytes.remove_prefix(8);
     }
+    // What is left of eight bytes, without a loop: overlapping parts, which tell the bytes apart.
+    const auto part = [&](std::size_t at, std::size_t size) {
+        std::uint64_t word = 0;
+        size == 4 ? std::memcpy(&word, bytes.data() + at, 4) : std::memcpy(&word, bytes.data() + at, 1);
+        return word;
+    };
     std::uint64_t word = 0;
-    if (!bytes.empty()) std::memcpy(&word, bytes.data(), bytes.size());
+    if (bytes.size() >= 4) {
+        word = part(0, 4) | part(bytes.size() - 4, 4) << 32;
+    } else if (!bytes.empty()) {
+        word = part(0, 1) | part(bytes.size() / 2, 1) << 8 | part(bytes.size() - 1, 1) << 16;
+    }
     return mix(word, hash);
 }
 
@@ -42,10 +52,24 @@ class StringTable {
 public:
     std::uint32_t size() const { return static_cast<std::uint32_t>(ends_.size()); }
 
+    /// Makes room for so many strings, of so many bytes in all.
+    void reserve(std::size_t strings, std::size_t bytes) {
+        bytes_.reserve(bytes);
+        ends_.reserve(strings);
+        if (slots_.size() < 2 * strings + 1) grow(std::bit_ceil(2 * strings + 1));
+    }
+
     /// Holds until the next string is added.
     std::string_view operator[](std::uint32_t index) const {
         const std::size_t begin = index == 0 ? 0 : ends_[index - 1];
         return std::string_view(bytes_).substr(begin, ends_[index] - begin);
+    }
+
+    /// All of them, in order.
+    std::vector<std::string> strings() const {
+        std::vector<std::string> strings;
+        for (std::uint32_t index = 0; index < size(); ++index) strings.emplace_back((*this)[index]);
+        return strings;
     }
 
     /// The string's number, or `absent`.
@@ -55,7 +79,7 @@ public:
 
     /// The string's number; one that is new is added. Throws Error beyond 2^32 - 2 strings.
     std::uint32_t add(std::string_view key) {
-        if (slots_.size() <= 2 * ends_.size()) grow();
+        if (slots_.size() <= 2 * ends_.size()) grow(std::max<std::size_t>(64, 2 * slots_.size()));
         const std::uint64_t hash = hash_bytes(key);
         Slot& slot = slots_[slot_of(key, hash)];
         if (slot.index != absent) return slot.index;
@@ -83,8 +107,8 @@ private:
         return at;
     }
 
-    void grow() {
-        slots_.assign(std::max<std::size_t>(64, 2 * slots_.size()), Slot{});
+    void grow(std::size_t slots) {
+        slots_.assign(slots, Slot{});
         for (std::uint32_t index = 0; index < size(); ++index) {
             const std::uint64_t hash = hash_bytes((*this)[index]);
             // Strings are distinct, so the first free slot is right.

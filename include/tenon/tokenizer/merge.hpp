@@ -1,10 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "tenon/core/error.hpp"
@@ -17,63 +18,190 @@ using TokenId = std::uint32_t;
 
 namespace detail {
 
-/// Two neighbouring tokens and the one that replaces them.
+/// What two neighbouring tokens become, and when: the lower the rank, the earlier.
 struct Merge {
-    TokenId left;
-    TokenId right;
-    TokenId result;
+    std::uint32_t rank = absent;
+    TokenId result = absent;
 };
 
-/// The merges of a vocabulary, by rank: the lower, the earlier.
-class MergeTable {
+/// The places of pairs that await their merge: of lowest rank first, of equals the leftmost. Places that come
+/// in order, as most do, cost nothing more than their keeping.
+class MergeAgenda {
 public:
-    std::uint32_t size() const { return static_cast<std::uint32_t>(merges_.size()); }
-    const Merge& operator[](std::uint32_t rank) const { return merges_[rank]; }
-    std::uint32_t rank_of(TokenId left, TokenId right) const { return ranks_.find(left, right); }
-
-    /// Gives the merge the next rank. Returns false if the pair has one.
-    bool add(const Merge& merge) {
-        const std::uint32_t rank = size();
-        if (ranks_.add(merge.left, merge.right, rank) != rank) return false;
-        merges_.push_back(merge);
-        return true;
+    void push(std::uint32_t rank, std::uint32_t at) {
+        const std::uint32_t index =
+            index_of_rank_.add(rank, 0, static_cast<std::uint32_t>(buckets_.size()));
+        if (index == buckets_.size()) buckets_.emplace_back();
+        Bucket& bucket = buckets_[index];
+        if (bucket.is_empty()) {
+            bucket = {};
+            waiting_.push_back(std::uint64_t{rank} << 32 | index);
+            std::push_heap(waiting_.begin(), waiting_.end(), std::greater<>());
+        }
+        if (bucket.ordered.empty() || bucket.ordered.back() < at) {
+            bucket.ordered.push_back(at);
+        } else {
+            bucket.late.push_back(at);
+            std::push_heap(bucket.late.begin(), bucket.late.end(), std::greater<>());
+        }
     }
 
-    /// Byte-pair encodes a piece, given as the tokens of its bytes: of all neighbours the pair of lowest
-    /// rank, the leftmost of equals, becomes one token, until no pair has a rank (Sennrich et al. 2016,
-    /// "Neural Machine Translation of Rare Words with Subword Units"). O(n log n) for n tokens. Throws Error
-    /// beyond 2^32 - 2.
-    void apply(std::vector<TokenId>& tokens) const {
-        if (tokens.size() <= short_size) {
-            apply_by_scan(tokens);
+    bool is_empty() const { return waiting_.empty(); }
+
+    struct Place {
+        std::uint32_t rank;
+        std::uint32_t at;
+    };
+
+    /// Takes the next place.
+    Place pop() {
+        const auto rank = static_cast<std::uint32_t>(waiting_.front() >> 32);
+        Bucket& bucket = buckets_[static_cast<std::uint32_t>(waiting_.front())];
+        std::uint32_t at;
+        if (bucket.late.empty() ||
+            (bucket.next < bucket.ordered.size() && bucket.ordered[bucket.next] < bucket.late.front())) {
+            at = bucket.ordered[bucket.next++];
         } else {
-            apply_by_heap(tokens);
+            std::pop_heap(bucket.late.begin(), bucket.late.end(), std::greater<>());
+            at = bucket.late.back();
+            bucket.late.pop_back();
+        }
+        if (bucket.is_empty()) {
+            std::pop_heap(waiting_.begin(), waiting_.end(), std::greater<>());
+            waiting_.pop_back();
+        }
+        return {rank, at};
+    }
+
+private:
+    struct Bucket {
+        std::vector<std::uint32_t> ordered;
+        std::size_t next = 0;              // in `ordered`
+        std::vector<std::uint32_t> late;  // a heap
+
+        bool is_empty() const { return next == ordered.size() && late.empty(); }
+    };
+
+    PairMap index_of_rank_;
+    std::vector<Bucket> buckets_;
+    std::vector<std::uint64_t> waiting_;  // a heap of ranks, with their buckets
+};
+
+/// The merges of a vocabulary.
+class MergeTable {
+public:
+    std::size_t size() const { return size_; }
+
+    /// Makes room for so many merges.
+    void reserve(std::size_t count) {
+        if (slots_.size() < count + count / 2) rehash(std::bit_ceil(count + count / 2));
+    }
+
+    /// The pair's merge; one of rank `absent` if there is none.
+    Merge find(TokenId left, TokenId right) const {
+        return slots_.empty() ? Merge{} : slots_[slot_of(key_of(left, right))].merge;
+    }
+
+    /// Gives the pair a merge. Returns false if it had one, which is then lost.
+    bool add(TokenId left, TokenId right, Merge merge) {
+        if (slots_.size() <= size_ + size_ / 2) rehash(std::max<std::size_t>(64, 2 * slots_.size()));
+        const std::uint64_t key = key_of(left, right);
+        Slot& slot = slots_[slot_of(key)];
+        const bool is_new = slot.merge.rank == absent;
+        slot = {key, merge};
+        size_ += is_new;
+        return is_new;
+    }
+
+    struct Entry {
+        TokenId left;
+        TokenId right;
+        Merge merge;
+    };
+
+    /// All merges by rank; of equal rank, by the tokens that they join.
+    std::vector<Entry> in_order() const {
+        std::vector<Entry> entries;
+        for (const Slot& slot : slots_) {
+            if (slot.merge.rank == absent) continue;
+            entries.push_back({static_cast<TokenId>(slot.key >> 32), static_cast<TokenId>(slot.key), slot.merge});
+        }
+        std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+            if (a.merge.rank != b.merge.rank) return a.merge.rank < b.merge.rank;
+            return a.left != b.left ? a.left < b.left : a.right < b.right;
+        });
+        return entries;
+    }
+
+    /// Byte-pair encodes a piece, given as the tokens of its units: of all neighbours the pair of lowest
+    /// rank, the leftmost of equals, becomes one token, until no pair has a rank (Sennrich et al. 2016,
+    /// "Neural Machine Translation of Rare Words with Subword Units"). `starts`, if wanted, receives the
+    /// place of the unit that each token begins with. O(n log n) for n units. Throws Error beyond 2^32 - 2.
+    void apply(std::vector<TokenId>& tokens, std::vector<std::uint32_t>* starts = nullptr) const {
+        if (tokens.size() <= short_size) {
+            apply_by_scan(tokens, starts);
+        } else {
+            apply_by_agenda(tokens, starts);
         }
     }
 
 private:
-    /// Up to here, a scan for every merge beats a heap.
+    struct Slot {
+        std::uint64_t key = 0;
+        Merge merge;
+    };
+
+    /// Up to here, a scan for every merge beats an agenda.
     static constexpr std::size_t short_size = 64;
 
-    void apply_by_scan(std::vector<TokenId>& tokens) const {
+    static std::uint64_t key_of(TokenId left, TokenId right) { return std::uint64_t{left} << 32 | right; }
+
+    std::size_t slot_of(std::uint64_t key) const {
+        const std::size_t mask = slots_.size() - 1;
+        std::size_t at = (mix(key, 0) >> 32) & mask;
+        while (slots_[at].merge.rank != absent && slots_[at].key != key) at = (at + 1) & mask;
+        return at;
+    }
+
+    void rehash(std::size_t slots) {
+        std::vector<Slot> old(slots);
+        old.swap(slots_);
+        for (const Slot& slot : old) {
+            if (slot.merge.rank != absent) slots_[slot_of(slot.key)] = slot;
+        }
+    }
+
+    void apply_by_scan(std::vector<TokenId>& tokens, std::vector<std::uint32_t>* starts) const {
         std::uint32_t ranks[short_size];
+        TokenId results[short_size];
         TokenId* const token = tokens.data();
         std::size_t size = tokens.size();
-        for (std::size_t i = 0; i + 1 < size; ++i) ranks[i] = rank_of(token[i], token[i + 1]);
+        if (starts) {
+            starts->resize(size);
+            std::iota(starts->begin(), starts->end(), 0u);
+        }
+        const auto find_at = [&](std::size_t at) {
+            const Merge merge = find(token[at], token[at + 1]);
+            ranks[at] = merge.rank;
+            results[at] = merge.result;
+        };
+        for (std::size_t at = 0; at + 1 < size; ++at) find_at(at);
         while (size > 1) {
             const auto at = static_cast<std::size_t>(std::min_element(ranks, ranks + size - 1) - ranks);
             if (ranks[at] == absent) break;
-            token[at] = merges_[ranks[at]].result;
+            token[at] = results[at];
             std::copy(token + at + 2, token + size, token + at + 1);
             std::copy(ranks + at + 1, ranks + size - 1, ranks + at);
+            std::copy(results + at + 1, results + size - 1, results + at);
+            if (starts) starts->erase(starts->begin() + static_cast<std::ptrdiff_t>(at) + 1);
             --size;
-            if (at > 0) ranks[at - 1] = rank_of(token[at - 1], token[at]);
-            if (at + 1 < size) ranks[at] = rank_of(token[at], token[at + 1]);
+            if (at > 0) find_at(at - 1);
+            if (at + 1 < size) find_at(at);
         }
         tokens.resize(size);
     }
 
-    void apply_by_heap(std::vector<TokenId>& tokens) const {
+    void apply_by_agenda(std::vector<TokenId>& tokens, std::vector<std::uint32_t>* starts) const {
         if (tokens.size() >= absent) {
             throw Error("expected pieces of text below 4294967295 bytes, got one of " +
                         std::to_string(tokens.size()));
@@ -81,50 +209,42 @@ private:
         struct Neighbours {
             std::uint32_t previous;
             std::uint32_t next;
-            std::uint32_t rank;  // of the token here and its next; absent also once the token is merged away
+            Merge merge;  // of the token here and its next; none also once the token is merged away
         };
         const auto size = static_cast<std::uint32_t>(tokens.size());
         std::vector<Neighbours> links(size);
-        std::vector<std::uint64_t> heap;  // rank and position; entries that no longer hold are skipped
-        const auto is_later = [](std::uint64_t a, std::uint64_t b) { return a > b; };
-        const auto entry = [](std::uint32_t rank, std::uint32_t at) {
-            return std::uint64_t{rank} << 32 | at;
+        MergeAgenda agenda;  // places that no longer hold are skipped
+        const auto update = [&](std::uint32_t at) {
+            const std::uint32_t next = links[at].next;
+            links[at].merge = next == absent ? Merge{} : find(tokens[at], tokens[next]);
+            if (links[at].merge.rank != absent) agenda.push(links[at].merge.rank, at);
         };
         for (std::uint32_t at = 0; at < size; ++at) {
-            const bool is_last = at + 1 == size;
-            const std::uint32_t rank = is_last ? absent : rank_of(tokens[at], tokens[at + 1]);
-            links[at] = {at == 0 ? absent : at - 1, is_last ? absent : at + 1, rank};
-            if (rank != absent) heap.push_back(entry(rank, at));
+            links[at] = {at == 0 ? absent : at - 1, at + 1 == size ? absent : at + 1, {}};
+            update(at);
         }
-        std::make_heap(heap.begin(), heap.end(), is_later);
-        const auto update_rank = [&](std::uint32_t at) {
-            const std::uint32_t next = links[at].next;
-            links[at].rank = next == absent ? absent : rank_of(tokens[at], tokens[next]);
-            if (links[at].rank == absent) return;
-            heap.push_back(entry(links[at].rank, at));
-            std::push_heap(heap.begin(), heap.end(), is_later);
-        };
-        while (!heap.empty()) {
-            std::pop_heap(heap.begin(), heap.end(), is_later);
-            const auto rank = static_cast<std::uint32_t>(heap.back() >> 32);
-            const auto at = static_cast<std::uint32_t>(heap.back());
-            heap.pop_back();
-            if (links[at].rank != rank) continue;
+        while (!agenda.is_empty()) {
+            const auto [rank, at] = agenda.pop();
+            if (links[at].merge.rank != rank) continue;
             const std::uint32_t merged_away = links[at].next;
-            tokens[at] = merges_[rank].result;
+            tokens[at] = links[at].merge.result;
             links[at].next = links[merged_away].next;
-            links[merged_away].rank = absent;
+            links[merged_away].merge = {};
             if (links[at].next != absent) links[links[at].next].previous = at;
-            update_rank(at);
-            if (links[at].previous != absent) update_rank(links[at].previous);
+            update(at);
+            if (links[at].previous != absent) update(links[at].previous);
         }
         std::size_t count = 0;
-        for (std::uint32_t at = 0; at != absent; at = links[at].next) tokens[count++] = tokens[at];
+        if (starts) starts->clear();
+        for (std::uint32_t at = 0; at != absent; at = links[at].next) {
+            if (starts) starts->push_back(at);
+            tokens[count++] = tokens[at];
+        }
         tokens.resize(count);
     }
 
-    std::vector<Merge> merges_;
-    PairMap ranks_;
+    std::vector<Slot> slots_;
+    std::size_t size_ = 0;
 };
 
 }  // namespace detail

@@ -1,0 +1,355 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "tenon/core/error.hpp"
+#include "tenon/core/parallel.hpp"
+#include "tenon/tokenizer/encoding.hpp"
+#include "tenon/tokenizer/parts.hpp"
+#include "tenon/tokenizer/pipeline.hpp"
+
+namespace tenon {
+
+/// How to encode a text.
+struct EncodeOptions {
+    SpecialTokens special_tokens = SpecialTokens::recognized;  ///< what those in the text are
+    bool add_special_tokens = true;      ///< whether the template's tokens are put around the text
+    bool truncate = true;                ///< whether the tokenizer's truncation, if it has one, is done
+    bool pad = true;                     ///< whether its padding is
+    bool refuse_invalid_utf8 = false;    ///< whether bytes that are no UTF-8 are an error, not characters
+};
+
+/// How to decode tokens.
+struct DecodeOptions {
+    bool skip_special_tokens = false;
+    bool refuse_invalid_utf8 = false;  ///< whether tokens that are no UTF-8 together are an error, not U+FFFD
+};
+
+/// Makes tokens of text and text of tokens, exactly as the tokenizer does whose file it was read from. A
+/// tokenizer never changes: copies share it, and so may threads.
+class Tokenizer {
+public:
+    /// Throws Error where the parts contradict each other.
+    explicit Tokenizer(TokenizerParts parts)
+        : truncation_(parts.truncation), padding_(parts.padding), core_(std::make_shared<const Core>(std::move(parts))) {}
+
+    /// Reads a tokenizer file, or a folder that has one: see read_tokenizer.hpp. Throws FileError.
+    static Tokenizer load(const std::string& path);
+
+    /// What the tokenizer is made of.
+    const TokenizerParts& parts() const { return core_->pipeline.parts(); }
+    const TokenizerModel& model() const { return parts().model; }
+    /// The added tokens, by id.
+    const std::vector<AddedToken>& added_tokens() const { return core_->pipeline.added().tokens(); }
+
+    const std::optional<Truncation>& truncation() const { return truncation_; }
+    const std::optional<Padding>& padding() const { return padding_; }
+
+    /// The tokenizer with another truncation, or none.
+    Tokenizer with_truncation(std::optional<Truncation> truncation) const {
+        Tokenizer tokenizer = *this;
+        tokenizer.truncation_ = truncation;
+        return tokenizer;
+    }
+
+    /// The tokenizer with another padding, or none.
+    Tokenizer with_padding(std::optional<Padding> padding) const {
+        Tokenizer tokenizer = *this;
+        tokenizer.padding_ = std::move(padding);
+        return tokenizer;
+    }
+
+    /// One more than the greatest id, added tokens included.
+    std::size_t vocabulary_size() const { return core_->kinds.size(); }
+
+    bool has_token(TokenId id) const { return id < core_->kinds.size() && core_->kinds[id] != Kind::none; }
+    bool is_special(TokenId id) const { return id < core_->kinds.size() && core_->kinds[id] == Kind::special; }
+
+    /// A token as its file writes it. Throws Error for an id that is no token's.
+    std::string_view token_text(TokenId id) const {
+        require_token(id);
+        const AddedToken* added = added_token(id);
+        return added ? std::string_view(added->content) : core_->model_text(id);
+    }
+
+    /// The bytes that a token stands for in text, as far as they do not hang on others. Throws Error for an id
+    /// that is no token's.
+    std::string token_bytes(TokenId id) const {
+        require_token(id);
+        const AddedToken* added = added_token(id);
+        if (added) return added->content;
+        const auto* byte_pair = std::get_if<BytePair>(&model());
+        return std::string(byte_pair ? byte_pair->token_bytes(id) : core_->model_text(id));
+    }
+
+    /// The id of a token that its file writes so.
+    std::optional<TokenId> token_id(std::string_view text) const {
+        if (const AddedToken* added = core_->pipeline.added().find(text)) return added->id;
+        const TokenId id = core_->find_in_model(text);
+        return id == detail::absent ? std::nullopt : std::optional(id);
+    }
+
+    /// The ids of a text. Throws Error for what the options refuse, and where the model has no token for a
+    /// part of the text.
+    std::vector<TokenId> encode_ids(std::string_view text, const EncodeOptions& options = {}) const {
+        const bool is_cut = options.truncate && truncation_;
+        const bool is_padded = options.pad && padding_;
+        if (is_cut || is_padded || !core_->surroundings) return encode(text, options).ids;
+        require_utf8(text, options);
+        detail::EncodeState state(text.size());
+        std::vector<TokenId>& ids = state.tokens.ids;
+        ids.reserve(text.size() / 3 + 8);
+        if (options.add_special_tokens) ids = core_->surroundings->before;
+        core_->pipeline.encode(text, options.special_tokens, state);
+        if (options.add_special_tokens)
+            ids.insert(ids.end(), core_->surroundings->after.begin(), core_->surroundings->after.end());
+        return std::move(ids);
+    }
+
+    /// The tokens of a text, with what models are given besides ids. Throws as `encode_ids` does.
+    Encoding encode(std::string_view text, const EncodeOptions& options = {}) const {
+        return encode_texts({&text, 1}, options);
+    }
+
+    /// The tokens of two texts, as the template joins them. Throws as `encode_ids` does.
+    Encoding encode_pair(std::string_view first, std::string_view second, const EncodeOptions& options = {}) const {
+        const std::string_view texts[] = {first, second};
+        return encode_texts(texts, options);
+    }
+
+    /// The tokens of many texts, on several threads, padded to one length if the tokenizer pads. Throws as
+    /// `encode_ids` does.
+    std::vector<Encoding> encode_batch(std::span<const std::string_view> texts, EncodeOptions options = {}) const {
+        std::vector<Encoding> encodings(texts.size());
+        const bool pads = std::exchange(options.pad, false) && padding_;
+        encode_parallel(texts, [&](std::size_t i) { encodings[i] = encode(texts[i], options); });
+        if (pads) detail::pad(encodings, *padding_);
+        return encodings;
+    }
+
+    /// The ids of many texts, on several threads. Throws as `encode_ids` does.
+    std::vector<std::vector<TokenId>> encode_ids_batch(std::span<const std::string_view> texts,
+                                                       const EncodeOptions& options = {}) const {
+        std::vector<std::vector<TokenId>> ids(texts.size());
+        encode_parallel(texts, [&](std::size_t i) { ids[i] = encode_ids(texts[i], options); });
+        return ids;
+    }
+
+    /// The text of tokens. Throws Error for an id that is no token's, and for what the options refuse.
+    std::string decode(std::span<const TokenId> ids, const DecodeOptions& options = {}) const {
+        if (!core_->decodes_bytes) {
+            std::string text = detail::decode(parts().decoder, texts_of(ids, options));
+            return text;
+        }
+        std::string bytes = decode_bytes(ids, options), text;
+        if (options.refuse_invalid_utf8 && !detail::is_valid_utf8(bytes)) throw Error("expected tokens of UTF-8");
+        detail::finish_utf8(bytes, text);
+        return text;
+    }
+
+    /// The bytes of tokens, which are no UTF-8 where those of a byte-level tokenizer cut characters. Throws
+    /// Error for an id that is no token's.
+    std::string decode_bytes(std::span<const TokenId> ids, const DecodeOptions& options = {}) const {
+        if (!core_->decodes_bytes) return decode(ids, options);
+        std::string bytes;
+        const auto* byte_pair = std::get_if<BytePair>(&model());
+        for (const TokenId id : ids) {
+            require_token(id);
+            if (options.skip_special_tokens && is_special(id)) continue;
+            if (const AddedToken* added = added_token(id)) {
+                bytes += detail::bytes_of_written(core_->pipeline.added().normalized(*added));
+            } else if (byte_pair && byte_pair->units() == BytePairUnits::bytes) {
+                bytes += byte_pair->token_bytes(id);
+            } else {
+                bytes += detail::bytes_of_written(core_->model_text(id));
+            }
+        }
+        return bytes;
+    }
+
+private:
+    enum class Kind : std::uint8_t { none, model, added, special };
+
+    /// The template's tokens around one text.
+    struct Surroundings {
+        std::vector<TokenId> before, after;
+    };
+
+    struct Core {
+        explicit Core(TokenizerParts parts) : pipeline(std::move(parts)) {
+            std::visit([this](const auto& model) { add_kinds(model); }, pipeline.parts().model);
+            for (const AddedToken& token : pipeline.added().tokens()) {
+                if (token.id >= Vocabulary::maximum_size) {
+                    throw Error("expected token ids below " + std::to_string(Vocabulary::maximum_size) + ", got " +
+                                std::to_string(token.id) + " for \"" + token.content + "\"");
+                }
+                if (token.id >= kinds.size()) kinds.resize(std::size_t{token.id} + 1, Kind::none);
+                kinds[token.id] = token.special ? Kind::special : Kind::added;
+            }
+            const auto& decoder = pipeline.parts().decoder;
+            decodes_bytes = decoder && decoder->size() == 1 && std::holds_alternative<decoder::ByteLevel>((*decoder)[0]);
+            find_surroundings();
+        }
+
+        void add_kinds(const Unigram& model) { kinds.assign(model.tokens().size(), Kind::model); }
+        template <class Model>
+        void add_kinds(const Model& model) {
+            kinds.resize(model.vocabulary().size(), Kind::none);
+            for (TokenId id = 0; id < model.vocabulary().size(); ++id) {
+                if (model.vocabulary().has(id)) kinds[id] = Kind::model;
+            }
+        }
+
+        std::string_view model_text(TokenId id) const {
+            return std::visit(
+                [id](const auto& model) -> std::string_view {
+                    if constexpr (std::is_same_v<decltype(model), const Unigram&>) {
+                        return model.tokens()[id].text;
+                    } else {
+                        return model.vocabulary()[id];
+                    }
+                },
+                pipeline.parts().model);
+        }
+
+        TokenId find_in_model(std::string_view text) const {
+            return std::visit(
+                [text](const auto& model) {
+                    if constexpr (std::is_same_v<decltype(model), const Unigram&>) {
+                        return model.find(text);
+                    } else {
+                        return model.vocabulary().find(text);
+                    }
+                },
+                pipeline.parts().model);
+        }
+
+        /// Lets the post-processor surround one token, and sees what it put where.
+        void find_surroundings() {
+            detail::EncodedParts parts(1);
+            parts[0].encoding.ids = {detail::absent};
+            const Encoding whole = detail::process(pipeline.parts().post_processor, std::move(parts), true,
+                                                   [](TokenId, std::string_view) { return std::string_view(); });
+            const auto at = std::find(whole.ids.begin(), whole.ids.end(), detail::absent);
+            if (std::count(whole.ids.begin(), whole.ids.end(), detail::absent) != 1) return;
+            surroundings = Surroundings{{whole.ids.begin(), at}, {at + 1, whole.ids.end()}};
+        }
+
+        detail::Pipeline pipeline;
+        std::vector<Kind> kinds;  // by id
+        bool decodes_bytes = false;
+        std::optional<Surroundings> surroundings;  // none if the template drops or repeats a text
+    };
+
+    static void require_utf8(std::string_view text, const EncodeOptions& options) {
+        if (!options.refuse_invalid_utf8) return;
+        for (std::size_t at = 0; at < text.size();) {
+            const Utf8Character character = decode_utf8_character(text.substr(at));
+            if (character.code_point == Utf8Character::invalid)
+                throw Error("expected text in UTF-8, got other bytes at byte " + std::to_string(at));
+            at += character.size;
+        }
+    }
+
+    void require_token(TokenId id) const {
+        if (has_token(id)) return;
+        throw Error(id < vocabulary_size() ? "expected the id of a token, got " + std::to_string(id) + ", which none has"
+                                           : "expected a token id below " + std::to_string(vocabulary_size()) +
+                                                 ", got " + std::to_string(id));
+    }
+
+    const AddedToken* added_token(TokenId id) const {
+        return core_->kinds[id] >= Kind::added ? core_->pipeline.added().find(id) : nullptr;
+    }
+
+    detail::TokenTexts texts_of(std::span<const TokenId> ids, const DecodeOptions& options) const {
+        detail::TokenTexts texts;
+        for (const TokenId id : ids) {
+            require_token(id);
+            if (options.skip_special_tokens && is_special(id)) continue;
+            const AddedToken* added = added_token(id);
+            texts.emplace_back(added ? core_->pipeline.added().normalized(*added) : core_->model_text(id));
+        }
+        return texts;
+    }
+
+    template <class EncodeOne>
+    void encode_parallel(std::span<const std::string_view> texts, EncodeOne&& encode_one) const {
+        parallel_for_each(static_cast<std::int64_t>(texts.size()),
+                          [&](std::int64_t i) { encode_one(static_cast<std::size_t>(i)); });
+    }
+
+    Encoding encode_texts(std::span<const std::string_view> texts, const EncodeOptions& options) const {
+        const bool is_cut = options.truncate && truncation_;
+        detail::EncodedParts parts;
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+            require_utf8(texts[i], options);
+            detail::EncodeState state(0);
+            state.tokens.has_spans = true;
+            detail::PieceEnds ends;
+            core_->pipeline.encode(texts[i], options.special_tokens, state, is_cut ? &ends : nullptr);
+            Encoding encoding;
+            encoding.ids = std::move(state.tokens.ids);
+            encoding.offsets = std::move(state.tokens.spans);
+            encoding.type_ids.assign(encoding.ids.size(), static_cast<std::uint32_t>(i));
+            encoding.special_mask.assign(encoding.ids.size(), 0);
+            encoding.attention_mask.assign(encoding.ids.size(), 1);
+            if (is_cut) limit(encoding, ends, i);
+            parts.push_back({std::move(encoding), texts[i]});
+        }
+        if (is_cut) {
+            const std::size_t added =
+                options.add_special_tokens ? detail::added_by(this->parts().post_processor, texts.size() == 2) : 0;
+            std::vector<Encoding> encodings;
+            for (detail::EncodedPart& part : parts) encodings.push_back(std::move(part.encoding));
+            detail::truncate(encodings, *truncation_,
+                             truncation_->max_length - std::min(added, truncation_->max_length));
+            for (std::size_t i = 0; i < parts.size(); ++i) parts[i].encoding = std::move(encodings[i]);
+        }
+        Encoding whole = detail::process(this->parts().post_processor, std::move(parts), options.add_special_tokens,
+                                         [this](TokenId id, std::string_view text) { return shown_text(id, text); });
+        if (options.pad && padding_) detail::pad({&whole, 1}, *padding_);
+        return whole;
+    }
+
+    /// The text of a token as the model or the text that it stands for has it.
+    std::string_view shown_text(TokenId id, std::string_view text) const {
+        if (!has_token(id)) return {};
+        return added_token(id) ? text : core_->model_text(id);
+    }
+
+    /// Cuts a text off after the piece with which it is long enough, as Hugging Face's tokenizers do: that
+    /// decides which of two texts is the longer.
+    void limit(Encoding& encoding, const detail::PieceEnds& pieces, std::size_t index) const {
+        const bool is_whole = truncation_->strategy == TruncationStrategy::only_second && index == 0;
+        if (is_whole) return;
+        const std::size_t size = encoding.ids.size();
+        if (truncation_->direction == Side::right) {
+            for (const auto& [end, is_added] : pieces.ends) {
+                if (!is_added && end >= truncation_->max_length) return detail::truncate(encoding, end, Side::right);
+            }
+        } else {
+            for (std::size_t i = pieces.ends.size(); i-- > 0;) {
+                const std::size_t begin = i == 0 ? 0 : pieces.ends[i - 1].tokens;
+                if (!pieces.ends[i].is_added && size - begin >= truncation_->max_length)
+                    return detail::truncate(encoding, size - begin, Side::left);
+            }
+        }
+    }
+
+    std::optional<Truncation> truncation_;
+    std::optional<Padding> padding_;
+    std::shared_ptr<const Core> core_;
+};
+
+}  // namespace tenon

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tenon/tokenizer/aligned_text.hpp"
+#include "tenon/tokenizer/merge.hpp"
+
+namespace tenon::detail {
+
+/// The tokens of a text as a model makes them: their ids and, if wanted, the parts of the text that they
+/// stand for.
+struct TokenList {
+    std::vector<TokenId> ids;
+    std::vector<Span> spans;
+    bool has_spans = false;
+
+    void push(TokenId id, std::size_t begin, std::size_t end) {
+        ids.push_back(id);
+        if (has_spans) spans.push_back({begin, end});
+    }
+
+    void clear() {
+        ids.clear();
+        spans.clear();
+    }
+};
+
+/// Memory that models use while they encode a piece.
+struct ModelScratch {
+    std::vector<TokenId> tokens;
+    std::vector<std::uint32_t> starts;
+    std::vector<std::size_t> ends;
+    std::vector<double> scores;
+    std::string text;
+};
+
+}  // namespace tenon::detail
