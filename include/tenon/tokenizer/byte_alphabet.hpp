@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "tenon/tokenizer/unicode.hpp"
 
@@ -55,9 +56,10 @@ inline std::string written_bytes(std::string_view bytes) {
     return written;
 }
 
-/// The bytes that `written` stands for, or nothing if it holds a character that stands for none.
-inline std::optional<std::string> read_bytes(std::string_view written) {
-    std::string bytes;
+/// Appends the bytes that `written` stands for. Returns false, and appends nothing, if it holds a character
+/// that stands for none.
+inline bool append_read_bytes(std::string& bytes, std::string_view written) {
+    const std::size_t old_size = bytes.size();
     while (!written.empty()) {
         const Utf8Character character = decode_utf8_character(written);
         const char32_t code_point = character.code_point;
@@ -66,11 +68,18 @@ inline std::optional<std::string> read_bytes(std::string_view written) {
         } else if (code_point >= 256 && code_point < 256 + 256 - printable_byte_count) {
             bytes += static_cast<char>(byte_order[printable_byte_count + code_point - 256]);
         } else {
-            return std::nullopt;
+            bytes.resize(old_size);
+            return false;
         }
         written.remove_prefix(character.size);
     }
-    return bytes;
+    return true;
+}
+
+/// The bytes that `written` stands for, or nothing if it holds a character that stands for none.
+inline std::optional<std::string> read_bytes(std::string_view written) {
+    std::string bytes;
+    return append_read_bytes(bytes, written) ? std::optional(std::move(bytes)) : std::nullopt;
 }
 
 /// Special tokens are written as they are, except where that could be read as other bytes.

@@ -22,7 +22,7 @@ namespace tenon {
 
 /// What byte-pair encoding begins with.
 enum class BytePairUnits : std::uint8_t {
-    bytes,       ///< the bytes of a piece; the vocabulary writes them as GPT-2 does
+    bytes,       ///< the bytes of a piece; the vocabulary writes them as GPT-2 does, and has all of them
     characters,  ///< its characters; the vocabulary holds them as they are
 };
 
@@ -41,6 +41,7 @@ class BytePair {
 public:
     using Units = BytePairUnits;
 
+    /// Throws Error if units are bytes and the vocabulary lacks one.
     BytePair(Vocabulary vocabulary, detail::MergeTable merges, BytePairOptions options, Units units)
         : vocabulary_(std::move(vocabulary)),
           merges_(std::move(merges)),
@@ -88,8 +89,8 @@ public:
         }
         scratch.tokens.clear();
         scratch.ends.clear();
-        if (has_all_bytes_) {
-            for (const char byte : piece) scratch.tokens.push_back(unit_of_byte(byte));
+        if (units_ == Units::bytes) {
+            for (const char byte : piece) scratch.tokens.push_back(byte_units_[static_cast<unsigned char>(byte)]);
         } else {
             append_units(piece, scratch);
         }
@@ -99,7 +100,7 @@ public:
             return;
         }
         const auto end_of_unit = [&](std::size_t unit) {
-            return has_all_bytes_ ? unit + 1 : scratch.ends[unit];
+            return units_ == Units::bytes ? unit + 1 : scratch.ends[unit];
         };
         const std::size_t unit_count = scratch.tokens.size();
         merges_.apply(scratch.tokens, &scratch.starts);
@@ -116,8 +117,6 @@ private:
     /// Whether units are written alike wherever they stand in a word.
     bool is_plain() const { return options_.continuing_prefix.empty() && options_.end_suffix.empty(); }
 
-    TokenId unit_of_byte(char byte) const { return byte_units_[static_cast<unsigned char>(byte)]; }
-
     /// Keeps the bytes of each token, for those that are written in GPT-2's alphabet; the others stand for
     /// themselves when they are decoded, and in no text.
     void add_raw_tokens() {
@@ -125,8 +124,7 @@ private:
         is_written_.resize(vocabulary_.size());
         for (TokenId id = 0; id < vocabulary_.size(); ++id) {
             const std::string_view written = vocabulary_[id];
-            if (const std::optional<std::string> bytes = detail::read_bytes(written)) {
-                raw_ += *bytes;
+            if (detail::append_read_bytes(raw_, written)) {
                 is_written_[id] = vocabulary_.has(id);
             } else {
                 raw_ += written;
@@ -139,18 +137,14 @@ private:
     bool occurs(TokenId id) const { return units_ == Units::bytes ? is_written_[id] : vocabulary_.has(id); }
 
     void find_units() {
-        has_all_bytes_ = units_ == Units::bytes;
         for (std::size_t byte = 0; byte < 256; ++byte) {
             const char character = static_cast<char>(byte);
-            std::string written(1, character);
-            if (units_ == Units::bytes) written = detail::written_bytes(written);
-            byte_units_[byte] = units_ == Units::bytes || byte < 128 ? vocabulary_.find(written) : detail::absent;
-            if (byte_units_[byte] == detail::absent) has_all_bytes_ = false;
-            constexpr char digits[] = "0123456789ABCDEF";
-            const char name[] = {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'};
-            fallback_[byte] = vocabulary_.find({name, sizeof name});
+            const std::string written = units_ == Units::bytes ? detail::written_bytes({&character, 1}) : std::string(1, character);
+            byte_units_[byte] = vocabulary_.find(written);
+            if (units_ == Units::bytes && byte_units_[byte] == detail::absent)
+                throw Error("expected a token for each byte, got none for byte " + std::to_string(byte));
+            fallback_[byte] = vocabulary_.find(detail::byte_token(static_cast<std::uint8_t>(byte)));
         }
-        has_all_bytes_ &= is_plain();
         if (units_ == Units::bytes) return;
         for (TokenId id = 0; id < vocabulary_.size(); ++id) {
             const std::string_view token = vocabulary_[id];
@@ -239,16 +233,18 @@ private:
         };
         for (std::size_t at = 0, size = 0; at < piece.size(); at += size) {
             const std::string_view rest = piece.substr(at);
-            const Utf8Character character =
-                units_ == Units::bytes ? Utf8Character{static_cast<unsigned char>(rest[0]), 1, false}
-                                       : decode_utf8_character(rest);
+            const Utf8Character character = decode_utf8_character(rest);
             size = character.code_point == Utf8Character::invalid ? 1 : character.size;
             std::string_view unit = rest.substr(0, size);
-            TokenId id = is_plain ? unit_of(character) : detail::absent;
-            if (id == detail::absent && (!is_plain || units_ == Units::bytes)) {
-                write_unit(unit, at == 0, size == rest.size(), scratch.text);
+            TokenId id;
+            if (is_plain) {
+                id = unit_of(character);
+            } else {
+                scratch.text = at == 0 ? "" : options_.continuing_prefix;
+                scratch.text += unit;
+                if (size == rest.size()) scratch.text += options_.end_suffix;
                 unit = scratch.text;
-                if (!is_plain) id = vocabulary_.find(unit);
+                id = vocabulary_.find(unit);
             }
             if (id != detail::absent) {
                 end_unknown();
@@ -265,19 +261,8 @@ private:
     }
 
     TokenId unit_of(const Utf8Character& character) const {
-        if (units_ == Units::bytes || character.code_point < 128) return byte_units_[character.code_point];
+        if (character.code_point < 128) return byte_units_[character.code_point];
         return character_units_.find(character.code_point, 0);
-    }
-
-    /// The unit as the vocabulary writes it.
-    void write_unit(std::string_view unit, bool is_first, bool is_last, std::string& to) const {
-        to = is_first ? "" : options_.continuing_prefix;
-        if (units_ == Units::bytes) {
-            detail::append_written_byte(to, unit[0]);
-        } else {
-            to += unit;
-        }
-        if (is_last) to += options_.end_suffix;
     }
 
     bool is_fallback(std::string_view token) const {
@@ -298,7 +283,6 @@ private:
     TokenId unknown_id_ = detail::absent;
     std::array<TokenId, 256> byte_units_{};  // of characters, those of ASCII
     std::array<TokenId, 256> fallback_{};
-    bool has_all_bytes_ = false;
     detail::PairMap character_units_;
     std::string raw_;  // the bytes of the tokens, one after the other
     std::vector<std::size_t> raw_ends_;

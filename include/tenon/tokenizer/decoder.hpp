@@ -29,6 +29,10 @@ struct ByteLevel {
     pre_tokenizer::ByteLevel fields = {};  ///< which decide nothing here
 };
 
+/// As ByteLevel, for files other than tokenizer.json: added tokens stand for their own text, even where that
+/// could be read as the names of bytes.
+struct Bytes {};
+
 struct WordPiece {
     std::string prefix = "##";
     bool cleanup = true;
@@ -69,7 +73,7 @@ struct SentencePiece {
     bool byte_fallback = false;
 };
 
-using Step = std::variant<BPEDecoder, ByteLevel, WordPiece, Metaspace, CTC, Fuse, Strip, ByteFallback, Replace,
+using Step = std::variant<BPEDecoder, ByteLevel, Bytes, WordPiece, Metaspace, CTC, Fuse, Strip, ByteFallback, Replace,
                           SentencePiece>;
 
 }  // namespace decoder
@@ -115,7 +119,7 @@ inline std::optional<char> byte_of_token(std::string_view token) {
     return static_cast<char>(digit(token[3]) * 16 + digit(token[4]));
 }
 
-inline void apply(const decoder::BPEDecoder& step, TokenTexts& tokens) {
+inline void apply_step(const decoder::BPEDecoder& step, TokenTexts& tokens) {
     for (std::string& token : tokens)
         token = replaced(token, step.suffix, &token == &tokens.back() ? "" : " ");
 }
@@ -126,14 +130,16 @@ inline std::string bytes_of_written(std::string_view token) {
     return bytes ? *bytes : std::string(token);
 }
 
-inline void apply(const decoder::ByteLevel&, TokenTexts& tokens) {
+inline void apply_step(const decoder::ByteLevel&, TokenTexts& tokens) {
     std::string bytes, text;
     for (const std::string& token : tokens) bytes += bytes_of_written(token);
     finish_utf8(bytes, text);
     tokens.assign(1, std::move(text));
 }
 
-inline void apply(const decoder::WordPiece& step, TokenTexts& tokens) {
+inline void apply_step(const decoder::Bytes&, TokenTexts& tokens) { apply_step(decoder::ByteLevel{}, tokens); }
+
+inline void apply_step(const decoder::WordPiece& step, TokenTexts& tokens) {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
         if (i > 0 && tokens[i].starts_with(step.prefix)) {
             tokens[i].erase(0, step.prefix.size());
@@ -144,13 +150,13 @@ inline void apply(const decoder::WordPiece& step, TokenTexts& tokens) {
     }
 }
 
-inline void apply(const decoder::Metaspace& step, TokenTexts& tokens) {
+inline void apply_step(const decoder::Metaspace& step, TokenTexts& tokens) {
     const bool has_prefix = step.fields.prepend_scheme != PrependScheme::never;
     for (std::string& token : tokens)
         token = replaced(token, step.fields.replacement, has_prefix && &token == &tokens.front() ? "" : " ");
 }
 
-inline void apply(const decoder::CTC& step, TokenTexts& tokens) {
+inline void apply_step(const decoder::CTC& step, TokenTexts& tokens) {
     tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
     for (std::string& token : tokens) {
         token = replaced(token, step.pad_token, "");
@@ -169,9 +175,9 @@ inline std::string joined(const TokenTexts& tokens, std::string_view separator =
     return text;
 }
 
-inline void apply(const decoder::Fuse&, TokenTexts& tokens) { tokens.assign(1, joined(tokens)); }
+inline void apply_step(const decoder::Fuse&, TokenTexts& tokens) { tokens.assign(1, joined(tokens)); }
 
-inline void apply(const decoder::Strip& step, TokenTexts& tokens) {
+inline void apply_step(const decoder::Strip& step, TokenTexts& tokens) {
     for (std::string& token : tokens) {
         std::string_view kept = token;
         for (std::size_t i = 0; i < step.start && kept.starts_with(step.content); ++i)
@@ -204,7 +210,7 @@ void join_byte_tokens(TokenTexts& tokens, TextOf&& text_of) {
 }
 
 /// A run of bytes that is no UTF-8 becomes U+FFFD for each byte.
-inline void apply(const decoder::ByteFallback&, TokenTexts& tokens) {
+inline void apply_step(const decoder::ByteFallback&, TokenTexts& tokens) {
     join_byte_tokens(tokens, [](const std::string& bytes) {
         if (is_valid_utf8(bytes)) return bytes;
         std::string text;
@@ -213,7 +219,7 @@ inline void apply(const decoder::ByteFallback&, TokenTexts& tokens) {
     });
 }
 
-inline void apply(const decoder::Replace& step, TokenTexts& tokens) {
+inline void apply_step(const decoder::Replace& step, TokenTexts& tokens) {
     for (std::string& token : tokens) {
         std::string result;
         std::size_t at = 0;
@@ -228,7 +234,7 @@ inline void apply(const decoder::Replace& step, TokenTexts& tokens) {
 }
 
 /// Of a run of bytes, what begins no character becomes U+FFFD.
-inline void apply(const decoder::SentencePiece& step, TokenTexts& tokens) {
+inline void apply_step(const decoder::SentencePiece& step, TokenTexts& tokens) {
     constexpr std::string_view space = "\u2581";
     std::string text, bytes;
     bool is_at_begin = true, had_prefix = false;
@@ -267,7 +273,7 @@ inline void apply(const decoder::SentencePiece& step, TokenTexts& tokens) {
 /// The text of tokens whose texts are given. Without a decoder, they are separated by spaces.
 inline std::string decode(const std::optional<Decoder>& decoder, TokenTexts tokens) {
     if (!decoder) return joined(tokens, " ");
-    for (const decoder::Step& step : *decoder) std::visit([&](const auto& step) { apply(step, tokens); }, step);
+    for (const decoder::Step& step : *decoder) std::visit([&](const auto& step) { apply_step(step, tokens); }, step);
     return joined(tokens);
 }
 

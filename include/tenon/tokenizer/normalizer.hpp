@@ -116,7 +116,7 @@ inline void make_lowercase(AlignedText& text) {
     });
 }
 
-inline void apply(const normalizer::BertNormalizer& step, AlignedText& text) {
+inline void apply_step(const normalizer::BertNormalizer& step, AlignedText& text) {
     if (step.clean_text || step.handle_chinese_chars) {
         rewrite_characters(text, [&](AlignedText::Rewriter& writer, char32_t code_point, std::size_t size) {
             const bool is_ordinary = code_point >= 0x20 && code_point < 0x7F;
@@ -136,7 +136,7 @@ inline void apply(const normalizer::BertNormalizer& step, AlignedText& text) {
     if (step.lowercase) make_lowercase(text);
 }
 
-inline void apply(const normalizer::Strip& step, AlignedText& text) {
+inline void apply_step(const normalizer::Strip& step, AlignedText& text) {
     text.rewrite([&](AlignedText::Rewriter& writer) {
         while (step.strip_left && !writer.is_at_end()) {
             const Utf8Character character = decode_utf8_character(writer.rest());
@@ -150,16 +150,16 @@ inline void apply(const normalizer::Strip& step, AlignedText& text) {
     });
 }
 
-inline void apply(const normalizer::StripAccents&, AlignedText& text) {
+inline void apply_step(const normalizer::StripAccents&, AlignedText& text) {
     remove_characters(text, is_hugging_face_accent);
 }
 
-inline void apply(const normalizer::Unicode& step, AlignedText& text) { normalize(text, step.form); }
+inline void apply_step(const normalizer::Unicode& step, AlignedText& text) { normalize(text, step.form); }
 
-inline void apply(const normalizer::Lowercase&, AlignedText& text) { make_lowercase(text); }
+inline void apply_step(const normalizer::Lowercase&, AlignedText& text) { make_lowercase(text); }
 
 /// Control characters go, and what stands for a space becomes one.
-inline void apply(const normalizer::Nmt&, AlignedText& text) {
+inline void apply_step(const normalizer::Nmt&, AlignedText& text) {
     rewrite_characters(text, [](AlignedText::Rewriter& writer, char32_t c, std::size_t size) {
         const bool is_removed = (c >= 0x1 && c <= 0x8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F ||
                                 c == 0x8F || c == 0x9F;
@@ -172,7 +172,7 @@ inline void apply(const normalizer::Nmt&, AlignedText& text) {
     });
 }
 
-inline void apply(const normalizer::Replace& step, AlignedText& text) {
+inline void apply_step(const normalizer::Replace& step, AlignedText& text) {
     text.rewrite([&](AlignedText::Rewriter& writer) {
         step.pattern.for_each_match(writer.old(), [&](Span match) {
             writer.copy(match.begin - writer.at());
@@ -183,7 +183,7 @@ inline void apply(const normalizer::Replace& step, AlignedText& text) {
     });
 }
 
-inline void apply(const normalizer::Prepend& step, AlignedText& text) {
+inline void apply_step(const normalizer::Prepend& step, AlignedText& text) {
     if (text.text().empty()) return;
     text.rewrite([&](AlignedText::Rewriter& writer) {
         writer.insert_before(step.prepend);
@@ -201,7 +201,7 @@ inline void write_byte_level(AlignedText::Rewriter& writer, std::size_t size) {
     }
 }
 
-inline void apply(const normalizer::ByteLevel&, AlignedText& text) {
+inline void apply_step(const normalizer::ByteLevel&, AlignedText& text) {
     text.rewrite([](AlignedText::Rewriter& writer) { write_byte_level(writer, writer.rest().size()); });
 }
 
@@ -215,7 +215,7 @@ struct CharacterChange {
 /// Each grapheme cluster of at most five bytes is replaced by what the map has for its shortest beginning; of
 /// others, and of those that the map lacks, each character is. Follows Hugging Face's tokenizers in that, and
 /// in where what is replaced comes from.
-inline void apply(const normalizer::Precompiled& step, AlignedText& text) {
+inline void apply_step(const normalizer::Precompiled& step, AlignedText& text) {
     text.rewrite([&](AlignedText::Rewriter& writer) {
         std::optional<CharacterChange> last;  // removed characters are counted with the one before them
         const auto flush = [&] {
@@ -264,11 +264,11 @@ inline void apply(const normalizer::Precompiled& step, AlignedText& text) {
     });
 }
 
-inline void apply(const normalizer::SentencePiece& step, AlignedText& text) { step.apply(text); }
+inline void apply_step(const normalizer::SentencePiece& step, AlignedText& text) { step.apply(text); }
 
 inline void normalize(const Normalizer& steps, AlignedText& text) {
     for (const normalizer::Step& step : steps) {
-        std::visit([&](const auto& step) { apply(step, text); }, step);
+        std::visit([&](const auto& step) { apply_step(step, text); }, step);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "tenon/tokenizer/normalizer.hpp"
 #include "tenon/tokenizer/post_processor.hpp"
 #include "tenon/tokenizer/pre_tokenizer.hpp"
+#include "tenon/tokenizer/sentence_piece_bpe.hpp"
 #include "tenon/tokenizer/unigram.hpp"
 #include "tenon/tokenizer/word_level.hpp"
 #include "tenon/tokenizer/word_piece.hpp"
@@ -18,7 +19,7 @@
 namespace tenon {
 
 /// What makes tokens of pieces of text.
-using TokenizerModel = std::variant<BytePair, WordPiece, Unigram, WordLevel>;
+using TokenizerModel = std::variant<BytePair, WordPiece, Unigram, WordLevel, SentencePieceBpe>;
 
 /// What a tokenizer is made of, as in tokenizer.json: text passes from the added tokens to the normalizer, the
 /// pre-tokenizer, the model and the post-processor, and tokens to the decoder.

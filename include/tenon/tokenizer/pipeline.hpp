@@ -141,7 +141,7 @@ private:
     void encode_normalized(CutText& text, EncodeState& state, PieceEnds* ends) const {
         text.start();
         for (const pre_tokenizer::Step& step : parts_.pre_tokenizer)
-            std::visit([&](const auto& step) { apply(step, text, !has_byte_units_); }, step);
+            std::visit([&](const auto& step) { apply_step(step, text, !has_byte_units_); }, step);
         const std::size_t first = state.tokens.ids.size();
         std::visit(
             [&](const auto& model) {
@@ -193,17 +193,17 @@ private:
         return span;
     }
 
-    void encode_piece(const BytePair& model, std::string_view text, Span piece, EncodeState& state) const {
-        while (piece.size() > 0) {
-            const std::size_t size = model.first_cut(part(text, piece));
-            encode_uncut(model, text, {piece.begin, piece.begin + size}, state);
-            piece.begin += size;
-        }
-    }
-
     template <class Model>
     void encode_piece(const Model& model, std::string_view text, Span piece, EncodeState& state) const {
-        encode_uncut(model, text, piece, state);
+        if constexpr (requires { model.first_cut(text); }) {
+            while (piece.size() > 0) {
+                const std::size_t size = model.first_cut(part(text, piece));
+                encode_uncut(model, text, {piece.begin, piece.begin + size}, state);
+                piece.begin += size;
+            }
+        } else {
+            encode_uncut(model, text, piece, state);
+        }
     }
 
     template <class Model>
@@ -216,7 +216,7 @@ private:
         PieceCache::Entry& entry = state.cache.entry(key);
         if (entry.key != key) {
             TokenId whole = absent;
-            if constexpr (std::is_same_v<Model, BytePair>) whole = model.whole_piece(key);
+            if constexpr (requires { model.whole_piece(key); }) whole = model.whole_piece(key);
             if (whole != absent) {
                 entry = {key, 1, {whole}};
             } else {

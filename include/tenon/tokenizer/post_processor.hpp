@@ -137,7 +137,7 @@ inline void set_type_ids(Encoding& encoding, std::uint32_t type_id) {
 }
 
 template <class TextOf>
-void apply(const post_processor::TemplateProcessing& step, EncodedParts& parts, bool adds, TextOf&&) {
+void apply_step(const post_processor::TemplateProcessing& step, EncodedParts& parts, bool adds, TextOf&&) {
     EncodedParts result;
     for (const post_processor::TemplatePiece& piece : parts.size() == 2 ? step.pair : step.single) {
         if (piece.sequence) {
@@ -153,7 +153,7 @@ void apply(const post_processor::TemplateProcessing& step, EncodedParts& parts, 
 }
 
 template <class TextOf>
-void apply(const post_processor::BertProcessing& step, EncodedParts& parts, bool adds, TextOf&&) {
+void apply_step(const post_processor::BertProcessing& step, EncodedParts& parts, bool adds, TextOf&&) {
     if (!adds) return;
     EncodedParts result;
     for (std::uint32_t i = 0; i < parts.size(); ++i) {
@@ -165,7 +165,7 @@ void apply(const post_processor::BertProcessing& step, EncodedParts& parts, bool
 }
 
 template <class TextOf>
-void apply(const post_processor::RobertaProcessing& step, EncodedParts& parts, bool adds, TextOf&& text_of) {
+void apply_step(const post_processor::RobertaProcessing& step, EncodedParts& parts, bool adds, TextOf&& text_of) {
     EncodedParts result;
     for (std::size_t i = 0; i < parts.size(); ++i) {
         if (step.trim_offsets) trim_offsets(parts[i], step.add_prefix_space, text_of);
@@ -178,7 +178,7 @@ void apply(const post_processor::RobertaProcessing& step, EncodedParts& parts, b
 }
 
 template <class TextOf>
-void apply(const post_processor::ByteLevel& step, EncodedParts& parts, bool, TextOf&& text_of) {
+void apply_step(const post_processor::ByteLevel& step, EncodedParts& parts, bool, TextOf&& text_of) {
     if (!step.trim_offsets) return;
     for (EncodedPart& part : parts) trim_offsets(part, step.add_prefix_space, text_of);
 }
@@ -187,7 +187,7 @@ void apply(const post_processor::ByteLevel& step, EncodedParts& parts, bool, Tex
 template <class TextOf>
 Encoding process(const PostProcessor& steps, EncodedParts parts, bool adds, TextOf&& text_of) {
     for (const post_processor::Step& step : steps)
-        std::visit([&](const auto& step) { apply(step, parts, adds, text_of); }, step);
+        std::visit([&](const auto& step) { apply_step(step, parts, adds, text_of); }, step);
     Encoding all = parts.empty() ? Encoding{} : std::move(parts[0].encoding);
     for (std::size_t i = 1; i < parts.size(); ++i) {
         Encoding& next = parts[i].encoding;

@@ -205,7 +205,7 @@ void cut_at_characters(CutText& text, SplitBehavior behavior, IsMatch&& is_match
 }
 
 /// `writes_bytes` says whether ByteLevel writes bytes as characters; a model of bytes takes them as they are.
-inline void apply(const pre_tokenizer::ByteLevel& step, CutText& text, bool writes_bytes) {
+inline void apply_step(const pre_tokenizer::ByteLevel& step, CutText& text, bool writes_bytes) {
     if (step.add_prefix_space) {
         text.rewrite([](AlignedText::Rewriter& writer, std::size_t size) {
             if (size > 0 && writer.rest()[0] != ' ') writer.insert_before(" ");
@@ -225,7 +225,7 @@ inline void apply(const pre_tokenizer::ByteLevel& step, CutText& text, bool writ
         text.rewrite([](AlignedText::Rewriter& writer, std::size_t size) { write_byte_level(writer, size); });
 }
 
-inline void apply(const pre_tokenizer::Split& step, CutText& text, bool) {
+inline void apply_step(const pre_tokenizer::Split& step, CutText& text, bool) {
     MatchSplitter splitter(step.behavior);
     text.cut([&](Span piece, auto&& add) {
         std::size_t begin = piece.begin;
@@ -240,7 +240,7 @@ inline void apply(const pre_tokenizer::Split& step, CutText& text, bool) {
     });
 }
 
-inline void apply(const pre_tokenizer::BertPreTokenizer&, CutText& text, bool) {
+inline void apply_step(const pre_tokenizer::BertPreTokenizer&, CutText& text, bool) {
     text.cut([&](Span piece, auto&& add) {
         std::size_t begin = piece.begin;
         for (std::size_t at = piece.begin; at < piece.end;) {
@@ -258,7 +258,7 @@ inline void apply(const pre_tokenizer::BertPreTokenizer&, CutText& text, bool) {
     });
 }
 
-inline void apply(const pre_tokenizer::Whitespace&, CutText& text, bool) {
+inline void apply_step(const pre_tokenizer::Whitespace&, CutText& text, bool) {
     enum class Kind : std::uint8_t { space, word, other };
     text.cut([&](Span piece, auto&& add) {
         std::size_t begin = piece.begin;
@@ -279,11 +279,11 @@ inline void apply(const pre_tokenizer::Whitespace&, CutText& text, bool) {
     });
 }
 
-inline void apply(const pre_tokenizer::WhitespaceSplit&, CutText& text, bool) {
+inline void apply_step(const pre_tokenizer::WhitespaceSplit&, CutText& text, bool) {
     cut_at_characters(text, SplitBehavior::removed, is_white_space);
 }
 
-inline void apply(const pre_tokenizer::Metaspace& step, CutText& text, bool) {
+inline void apply_step(const pre_tokenizer::Metaspace& step, CutText& text, bool) {
     text.rewrite([&](AlignedText::Rewriter& writer, std::size_t size) {
         const std::string_view piece = writer.rest().substr(0, size);
         const bool is_prefixed = piece.starts_with(' ') || piece.starts_with(step.replacement);
@@ -309,20 +309,20 @@ inline void apply(const pre_tokenizer::Metaspace& step, CutText& text, bool) {
     });
 }
 
-inline void apply(const pre_tokenizer::Punctuation& step, CutText& text, bool) {
+inline void apply_step(const pre_tokenizer::Punctuation& step, CutText& text, bool) {
     cut_at_characters(text, step.behavior, is_bert_punctuation);
 }
 
-inline void apply(const pre_tokenizer::Digits& step, CutText& text, bool) {
+inline void apply_step(const pre_tokenizer::Digits& step, CutText& text, bool) {
     cut_at_characters(text, step.individual_digits ? SplitBehavior::isolated : SplitBehavior::contiguous, is_hugging_face_number);
 }
 
-inline void apply(const pre_tokenizer::CharDelimiterSplit& step, CutText& text, bool) {
+inline void apply_step(const pre_tokenizer::CharDelimiterSplit& step, CutText& text, bool) {
     const char32_t delimiter = decode_utf8_character(step.delimiter).code_point;
     cut_at_characters(text, SplitBehavior::removed, [&](char32_t c) { return c == delimiter; });
 }
 
-inline void apply(const pre_tokenizer::FixedLength& step, CutText& text, bool) {
+inline void apply_step(const pre_tokenizer::FixedLength& step, CutText& text, bool) {
     text.cut([&](Span piece, auto&& add) {
         std::size_t begin = piece.begin, count = 0;
         for (std::size_t at = piece.begin; at < piece.end;) {

@@ -15,6 +15,7 @@
 #include "tenon/core/error.hpp"
 #include "tenon/core/parallel.hpp"
 #include "tenon/tokenizer/encoding.hpp"
+#include "tenon/tokenizer/model_vocabulary.hpp"
 #include "tenon/tokenizer/parts.hpp"
 #include "tenon/tokenizer/pipeline.hpp"
 
@@ -79,7 +80,7 @@ public:
     std::string_view token_text(TokenId id) const {
         require_token(id);
         const AddedToken* added = added_token(id);
-        return added ? std::string_view(added->content) : core_->model_text(id);
+        return added ? std::string_view(added->content) : detail::text_of(model(), id);
     }
 
     /// The bytes that a token stands for in text, as far as they do not hang on others. Throws Error for an id
@@ -89,13 +90,13 @@ public:
         const AddedToken* added = added_token(id);
         if (added) return added->content;
         const auto* byte_pair = std::get_if<BytePair>(&model());
-        return std::string(byte_pair ? byte_pair->token_bytes(id) : core_->model_text(id));
+        return std::string(byte_pair ? byte_pair->token_bytes(id) : detail::text_of(model(), id));
     }
 
     /// The id of a token that its file writes so.
     std::optional<TokenId> token_id(std::string_view text) const {
         if (const AddedToken* added = core_->pipeline.added().find(text)) return added->id;
-        const TokenId id = core_->find_in_model(text);
+        const TokenId id = detail::find_token(model(), text);
         return id == detail::absent ? std::nullopt : std::optional(id);
     }
 
@@ -147,10 +148,7 @@ public:
 
     /// The text of tokens. Throws Error for an id that is no token's, and for what the options refuse.
     std::string decode(std::span<const TokenId> ids, const DecodeOptions& options = {}) const {
-        if (!core_->decodes_bytes) {
-            std::string text = detail::decode(parts().decoder, texts_of(ids, options));
-            return text;
-        }
+        if (!core_->decodes_bytes) return detail::decode(parts().decoder, texts_of(ids, options));
         std::string bytes = decode_bytes(ids, options), text;
         if (options.refuse_invalid_utf8 && !detail::is_valid_utf8(bytes)) throw Error("expected tokens of UTF-8");
         detail::finish_utf8(bytes, text);
@@ -167,11 +165,12 @@ public:
             require_token(id);
             if (options.skip_special_tokens && is_special(id)) continue;
             if (const AddedToken* added = added_token(id)) {
-                bytes += detail::bytes_of_written(core_->pipeline.added().normalized(*added));
+                const std::string& text = core_->pipeline.added().normalized(*added);
+                bytes += core_->keeps_added ? text : detail::bytes_of_written(text);
             } else if (byte_pair && byte_pair->units() == BytePairUnits::bytes) {
                 bytes += byte_pair->token_bytes(id);
             } else {
-                bytes += detail::bytes_of_written(core_->model_text(id));
+                bytes += detail::bytes_of_written(detail::text_of(model(), id));
             }
         }
         return bytes;
@@ -187,7 +186,11 @@ private:
 
     struct Core {
         explicit Core(TokenizerParts parts) : pipeline(std::move(parts)) {
-            std::visit([this](const auto& model) { add_kinds(model); }, pipeline.parts().model);
+            const TokenizerModel& model = pipeline.parts().model;
+            kinds.resize(detail::vocabulary_size(model), Kind::none);
+            for (TokenId id = 0; id < kinds.size(); ++id) {
+                if (detail::has_token(model, id)) kinds[id] = Kind::model;
+            }
             for (const AddedToken& token : pipeline.added().tokens()) {
                 if (token.id >= Vocabulary::maximum_size) {
                     throw Error("expected token ids below " + std::to_string(Vocabulary::maximum_size) + ", got " +
@@ -197,41 +200,11 @@ private:
                 kinds[token.id] = token.special ? Kind::special : Kind::added;
             }
             const auto& decoder = pipeline.parts().decoder;
-            decodes_bytes = decoder && decoder->size() == 1 && std::holds_alternative<decoder::ByteLevel>((*decoder)[0]);
-            find_surroundings();
-        }
-
-        void add_kinds(const Unigram& model) { kinds.assign(model.tokens().size(), Kind::model); }
-        template <class Model>
-        void add_kinds(const Model& model) {
-            kinds.resize(model.vocabulary().size(), Kind::none);
-            for (TokenId id = 0; id < model.vocabulary().size(); ++id) {
-                if (model.vocabulary().has(id)) kinds[id] = Kind::model;
+            if (decoder && decoder->size() == 1) {
+                keeps_added = std::holds_alternative<decoder::Bytes>((*decoder)[0]);
+                decodes_bytes = keeps_added || std::holds_alternative<decoder::ByteLevel>((*decoder)[0]);
             }
-        }
-
-        std::string_view model_text(TokenId id) const {
-            return std::visit(
-                [id](const auto& model) -> std::string_view {
-                    if constexpr (std::is_same_v<decltype(model), const Unigram&>) {
-                        return model.tokens()[id].text;
-                    } else {
-                        return model.vocabulary()[id];
-                    }
-                },
-                pipeline.parts().model);
-        }
-
-        TokenId find_in_model(std::string_view text) const {
-            return std::visit(
-                [text](const auto& model) {
-                    if constexpr (std::is_same_v<decltype(model), const Unigram&>) {
-                        return model.find(text);
-                    } else {
-                        return model.vocabulary().find(text);
-                    }
-                },
-                pipeline.parts().model);
+            find_surroundings();
         }
 
         /// Lets the post-processor surround one token, and sees what it put where.
@@ -247,7 +220,8 @@ private:
 
         detail::Pipeline pipeline;
         std::vector<Kind> kinds;  // by id
-        bool decodes_bytes = false;
+        bool decodes_bytes = false;  // the decoder does nothing but join the bytes of tokens
+        bool keeps_added = false;    // of which those of added tokens are their text's
         std::optional<Surroundings> surroundings;  // none if the template drops or repeats a text
     };
 
@@ -278,7 +252,7 @@ private:
             require_token(id);
             if (options.skip_special_tokens && is_special(id)) continue;
             const AddedToken* added = added_token(id);
-            texts.emplace_back(added ? core_->pipeline.added().normalized(*added) : core_->model_text(id));
+            texts.emplace_back(added ? core_->pipeline.added().normalized(*added) : detail::text_of(model(), id));
         }
         return texts;
     }
@@ -325,7 +299,7 @@ private:
     /// The text of a token as the model or the text that it stands for has it.
     std::string_view shown_text(TokenId id, std::string_view text) const {
         if (!has_token(id)) return {};
-        return added_token(id) ? text : core_->model_text(id);
+        return added_token(id) ? text : detail::text_of(model(), id);
     }
 
     /// Cuts a text off after the piece with which it is long enough, as Hugging Face's tokenizers do: that
@@ -353,3 +327,5 @@ private:
 };
 
 }  // namespace tenon
+
+#include "tenon/tokenizer/read_tokenizer.hpp"  // what load needs, which needs the class

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -17,6 +19,7 @@
 #include "tenon/core/error.hpp"
 #include "tenon/io/file.hpp"
 #include "tenon/io/json.hpp"
+#include "tenon/tokenizer/model_vocabulary.hpp"
 #include "tenon/tokenizer/parts.hpp"
 #include "tenon/tokenizer/tokenizer_json_parts.hpp"
 
@@ -51,6 +54,8 @@ class TokenizerJsonHandler {
 public:
     TokenizerJsonHandler(JsonTree& tree, JsonModel& model) : model_(model), rest_(tree) {
         model_.begin = tree.text.data();
+        model_.merges.reserve(tree.text.size() / 32);
+        model_.vocabulary.reserve(tree.text.size() / 64);
     }
 
     /// Why parsing was stopped; empty if it was not.
@@ -256,37 +261,46 @@ inline Vocabulary make_vocabulary(const JsonModel& model) {
     return vocabulary;
 }
 
-/// The merges, by the ids of what they join and make.
+/// The merges, by the ids of what they join and make. One pass for each table that is searched: together they
+/// are more than a processor keeps at hand.
 inline MergeTable make_merges(const JsonModel& model, const Vocabulary& vocabulary, std::string_view prefix) {
-    MergeTable merges;
-    merges.reserve(model.merges.size());
-    std::string joined;
-    TokenId last_result = 0;
-    const auto id_of = [&](std::uint32_t rank, std::string_view text) {
+    const auto id_of = [&](std::size_t rank, std::string_view text) {
         const TokenId id = vocabulary.find(text);
-        if (id == absent) {
-            throw Error("merge " + std::to_string(rank) + ": expected a token of the vocabulary, got \"" +
-                        std::string(text) + "\"");
-        }
-        return id;
+        if (id != absent) return id;
+        throw Error("merge " + std::to_string(rank) + ": expected a token of the vocabulary, got \"" +
+                    std::string(text) + "\"");
     };
-    for (std::uint32_t rank = 0; rank < model.merges.size(); ++rank) {
-        const std::string_view left = model.text(model.merges[rank].left);
-        const std::string_view right = model.text(model.merges[rank].right);
-        const TokenId left_id = id_of(rank, left), right_id = id_of(rank, right);
-        joined = left;
+    std::vector<MergeTable::Entry> entries(model.merges.size());
+    for (std::uint32_t rank = 0; rank < entries.size(); ++rank) {
+        const auto [left, right] = model.merges[rank];
+        entries[rank] = {id_of(rank, model.text(left)), id_of(rank, model.text(right)), {rank, absent}};
+    }
+    std::string joined;
+    TokenId result = 0;
+    for (MergeTable::Entry& entry : entries) {
+        const std::string_view right = vocabulary[entry.right];
+        joined = vocabulary[entry.left];
         joined += right.substr(std::min(prefix.size(), right.size()));
         // Merges often stand in the order of what they make.
-        TokenId result = last_result;
-        if (vocabulary[result] != joined) result = last_result + 1;
-        if (vocabulary[result] != joined) result = id_of(rank, joined);
-        merges.add(left_id, right_id, {rank, result});
-        last_result = result;
+        if (vocabulary[result] != joined && vocabulary[++result] != joined) result = id_of(entry.merge.rank, joined);
+        entry.merge.result = result;
     }
+    MergeTable merges;
+    merges.reserve(entries.size());
+    for (const MergeTable::Entry& entry : entries) merges.add(entry.left, entry.right, entry.merge);
     return merges;
 }
 
-inline TokenizerModel make_model(const Json& json, const JsonModel& model, bool has_byte_units) {
+/// Whether a vocabulary has all bytes, as GPT-2 writes them.
+inline bool has_all_bytes(const Vocabulary& vocabulary) {
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+        const char character = static_cast<char>(byte);
+        if (vocabulary.find(written_bytes({&character, 1})) == absent) return false;
+    }
+    return true;
+}
+
+inline TokenizerModel make_model(const Json& json, const JsonModel& model, bool is_byte_level) {
     const std::string_view type = model_type(json, model.has_scores, model.has_merges);
     if (!model.has_vocabulary) json.fail("a model with a vocabulary");
     if (model.has_scores != (type == "Unigram")) json.at("vocab").fail("the vocabulary of a model of this type");
@@ -303,9 +317,66 @@ inline TokenizerModel make_model(const Json& json, const JsonModel& model, bool 
         if (!model.has_merges) json.fail("a model with merges");
         BytePairOptions options = read_byte_pair_options(json);
         MergeTable merges = make_merges(model, vocabulary, options.continuing_prefix);
+        // A file without some bytes, or with marks within words, is read as the characters that it writes.
+        const bool has_byte_units = is_byte_level && options.continuing_prefix.empty() &&
+                                    options.end_suffix.empty() && has_all_bytes(vocabulary);
         return BytePair(std::move(vocabulary), std::move(merges), std::move(options),
                         has_byte_units ? BytePairUnits::bytes : BytePairUnits::characters);
     });
+}
+
+/// Gives added tokens the ids that Hugging Face's tokenizers give them, which need not be the file's: the
+/// model's, or the next ones that are free.
+inline void number_added_tokens(std::vector<AddedToken>& tokens, const TokenizerModel& model) {
+    StringTable numbered;
+    std::vector<TokenId> ids;
+    auto next = static_cast<TokenId>(token_count(model));
+    for (AddedToken& token : tokens) {
+        const std::uint32_t index = numbered.add(token.content);
+        if (index == ids.size()) {
+            const TokenId id = find_token(model, token.content);
+            ids.push_back(id == absent ? next++ : id);
+        }
+        token.id = ids[index];
+    }
+    std::erase_if(tokens, [](const AddedToken& token) { return token.content.empty(); });
+}
+
+/// The parts that a text describes, which ends with a NUL.
+inline TokenizerParts make_parts(std::vector<char> text, std::string where) {
+    JsonModel model;
+    const JsonDocument document = parse_tokenizer_json(std::move(text), std::move(where), model);
+    const Json root = document.root();
+    const Json model_json = root.at("model");
+    if (!model_json.is(JsonKind::object)) model_json.fail("an object");
+    PreTokenizer pre_tokenizer = detail::read_pre_tokenizer(root.find("pre_tokenizer"));
+    const bool is_byte_level =
+        !pre_tokenizer.empty() && std::holds_alternative<pre_tokenizer::ByteLevel>(pre_tokenizer.back());
+    TokenizerParts parts{detail::make_model(model_json, model, is_byte_level)};
+    parts.pre_tokenizer = std::move(pre_tokenizer);
+    parts.normalizer = detail::read_normalizer(root.find("normalizer"));
+    parts.post_processor = detail::read_post_processor(root.find("post_processor"));
+    parts.decoder = detail::read_decoder(root.find("decoder"));
+    parts.truncation = detail::read_truncation(root.find("truncation"));
+    parts.padding = detail::read_padding(root.find("padding"));
+    parts.added_tokens = detail::read_added_tokens(root.find("added_tokens"));
+    detail::number_added_tokens(parts.added_tokens, parts.model);
+    return parts;
+}
+
+/// A file's bytes, and a NUL.
+inline std::vector<char> read_with_nul(const std::string& path) {
+    std::size_t size = 0;
+    FileDescriptor file(open_regular_file(path, size));
+    std::vector<char> text(size + 1);
+    for (std::size_t filled = 0; filled < size;) {
+        const ssize_t count = ::read(file.number(), text.data() + filled, size - filled);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) throw_system_error(path, "reading", errno);
+        if (count == 0) throw FileError(path + ": expected " + std::to_string(size) + " bytes, got fewer");
+        filled += static_cast<std::size_t>(count);
+    }
+    return text;
 }
 
 }  // namespace detail
@@ -315,27 +386,12 @@ inline TokenizerModel make_model(const Json& json, const JsonModel& model, bool 
 inline TokenizerParts parse_tokenizer_json(std::string_view text, std::string where) {
     std::vector<char> bytes(text.size() + 1);
     std::copy(text.begin(), text.end(), bytes.begin());
-    detail::JsonModel model;
-    const JsonDocument document = detail::parse_tokenizer_json(std::move(bytes), std::move(where), model);
-    const Json root = document.root();
-    const Json model_json = root.at("model");
-    if (!model_json.is(JsonKind::object)) model_json.fail("an object");
-    PreTokenizer pre_tokenizer = detail::read_pre_tokenizer(root.find("pre_tokenizer"));
-    const bool has_byte_units =
-        !pre_tokenizer.empty() && std::holds_alternative<pre_tokenizer::ByteLevel>(pre_tokenizer.back());
-    TokenizerParts parts{detail::make_model(model_json, model, has_byte_units)};
-    parts.pre_tokenizer = std::move(pre_tokenizer);
-    parts.normalizer = detail::read_normalizer(root.find("normalizer"));
-    parts.post_processor = detail::read_post_processor(root.find("post_processor"));
-    parts.decoder = detail::read_decoder(root.find("decoder"));
-    parts.truncation = detail::read_truncation(root.find("truncation"));
-    parts.padding = detail::read_padding(root.find("padding"));
-    parts.added_tokens = detail::read_added_tokens(root.find("added_tokens"));
-    return parts;
+    return detail::make_parts(std::move(bytes), std::move(where));
 }
 
+/// What a file says, as `parse_tokenizer_json`.
 inline TokenizerParts read_tokenizer_json(const std::string& path) {
-    return parse_tokenizer_json(read_file(path), path);
+    return detail::make_parts(detail::read_with_nul(path), path);
 }
 
 }  // namespace tenon

@@ -12,6 +12,7 @@
 
 #include "tenon/core/error.hpp"
 #include "tenon/io/json.hpp"
+#include "tenon/tokenizer/base64.hpp"
 #include "tenon/tokenizer/parts.hpp"
 
 /// Reads the parts of a tokenizer.json, all but the large ones.
@@ -90,21 +91,9 @@ void for_each_step(const Json& json, std::string_view steps, Read&& read) {
 
 /// The bytes that a text in base 64 stands for.
 inline std::string bytes_of_base64(const Json& json) {
-    constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string bytes;
-    std::uint32_t word = 0;
-    int bits = 0;
-    std::string_view text = json.text();
-    while (text.ends_with('=')) text.remove_suffix(1);
-    for (const char c : text) {
-        const std::size_t digit = digits.find(c);
-        if (digit == std::string_view::npos) json.fail("a text in base 64");
-        word = word << 6 | static_cast<std::uint32_t>(digit);
-        if ((bits += 6) < 8) continue;
-        bits -= 8;
-        bytes += static_cast<char>(word >> bits & 0xFF);
-    }
-    return bytes;
+    std::optional<std::string> bytes = read_base64(json.text());
+    if (!bytes) json.fail("a text in base 64");
+    return std::move(*bytes);
 }
 
 inline Normalizer read_normalizer(std::optional<Json> json) {

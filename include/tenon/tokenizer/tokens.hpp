@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tenon/tokenizer/aligned_text.hpp"
@@ -27,6 +28,12 @@ struct TokenList {
         spans.clear();
     }
 };
+
+/// The token of a byte, in vocabularies of characters that have such: <0x00> to <0xFF>.
+inline std::string byte_token(std::uint8_t byte) {
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    return {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'};
+}
 
 /// Memory that models use while they encode a piece.
 struct ModelScratch {

@@ -57,9 +57,7 @@ public:
         all_ = detail::ByteTrie(std::move(all));
         unknown_score_ = options_.lowest_score.value_or(lowest) - 10.0;
         for (std::size_t byte = 0; byte < 256; ++byte) {
-            constexpr char digits[] = "0123456789ABCDEF";
-            const char name[] = {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'};
-            fallback_[byte] = find({name, sizeof name});
+            fallback_[byte] = find(detail::byte_token(static_cast<std::uint8_t>(byte)));
         }
     }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +14,7 @@
 #include "tenon/io/file.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
 #include "tenon/tokenizer/hash_tables.hpp"
+#include "tenon/tokenizer/parts.hpp"
 #include "tenon/tokenizer/unicode.hpp"
 
 namespace tenon::detail {
@@ -195,7 +198,7 @@ private:
 struct WrittenMerge {
     std::string left;
     std::string right;
-    std::size_t line;
+    std::size_t line = 0;
 };
 
 /// Reads merges.txt: a line `#version: ...`, which may be missing, then two tokens and a space between them a
@@ -224,4 +227,120 @@ inline std::vector<WrittenMerge> read_merges(const std::string& path) {
     return merges;
 }
 
+/// Puts together a byte-level tokenizer of GPT-2's kind; `fail(problem)` throws, also what is wrong with a
+/// merge, after `fail_at(merge, problem)`.
+class Gpt2Builder {
+public:
+    /// Adds the next token, as the file writes it.
+    template <class Fail>
+    void add_token(std::string_view written, Fail&& fail) {
+        if (written.empty()) fail("expected tokens with at least one byte, got an empty one");
+        if (vocabulary_.find(written) != absent) fail("expected each token once, got \"" + std::string(written) + "\" twice");
+        vocabulary_.add(written, vocabulary_.size());
+    }
+
+    /// Adds the next merge, of tokens' bytes.
+    template <class Fail>
+    void add_merge(std::string_view left, std::string_view right, Fail&& fail) {
+        const auto id_of = [&](const std::string& bytes) {
+            const std::string written = written_bytes(bytes);
+            const TokenId id = vocabulary_.find(written);
+            if (id == absent) fail("expected a token of the vocabulary, got \"" + written + "\"");
+            return id;
+        };
+        const TokenId left_id = id_of(std::string(left)), right_id = id_of(std::string(right));
+        const TokenId result = id_of(std::string(left) + std::string(right));
+        if (!merges_.add(left_id, right_id, {static_cast<std::uint32_t>(merges_.size()), result})) {
+            fail("expected each merge once, got \"" + written_bytes(left) + " " + written_bytes(right) + "\" again");
+        }
+    }
+
+    /// `special` are special tokens that the vocabulary holds, with their ids; `more` get ids if it lacks their
+    /// bytes.
+    TokenizerParts finish(std::vector<AddedToken> special, std::span<const std::string> more) {
+        TokenId next = vocabulary_.size();
+        std::vector<std::string> contents;
+        for (const AddedToken& token : special) contents.push_back(token.content);
+        for (const std::string& content : more) {
+            TokenId id = vocabulary_.find(written_bytes(content));
+            if (id == absent) id = next++;
+            special.push_back({.content = content, .id = id, .special = true});
+            contents.push_back(content);
+        }
+        SpecialTokenFinder require_usable(contents);
+        TokenizerParts parts{BytePair(std::move(vocabulary_), std::move(merges_), {}, BytePairUnits::bytes)};
+        parts.added_tokens = std::move(special);
+        parts.pre_tokenizer = {pre_tokenizer::ByteLevel{false, true, true}};
+        parts.decoder = Decoder{decoder::Bytes{}};
+        return parts;
+    }
+
+    const Vocabulary& vocabulary() const { return vocabulary_; }
+
+private:
+    Vocabulary vocabulary_;
+    MergeTable merges_;
+};
+
 }  // namespace tenon::detail
+
+namespace tenon {
+
+/// A tokenizer of GPT-2's kind, whose tokens are byte strings (Sennrich et al. 2016; Radford et al. 2019). Takes
+/// the tokens' bytes by id, the merges from first to last, and the special tokens. Of those, one that the
+/// vocabulary holds keeps its id, and the others are appended. Throws Error if the vocabulary lacks a byte or a
+/// part or result of a merge, or if a token, a merge or a special token comes twice or is empty.
+inline TokenizerParts byte_pair_parts(std::span<const std::string> vocabulary,
+                                      std::span<const std::pair<std::string, std::string>> merges,
+                                      std::span<const std::string> special_tokens = {}) {
+    detail::Gpt2Builder builder;
+    const auto fail = [](const std::string& problem) { throw Error(problem); };
+    for (const std::string& token : vocabulary) builder.add_token(detail::written_bytes(token), fail);
+    for (std::size_t i = 0; i < merges.size(); ++i) {
+        builder.add_merge(merges[i].first, merges[i].second,
+                          [&](const std::string& problem) { fail("merge " + std::to_string(i) + ": " + problem); });
+    }
+    return builder.finish({}, special_tokens);
+}
+
+/// Reads `vocab.json` and `merges.txt` of a folder, GPT-2's form. Tokens that are no byte and that no merge
+/// makes are special; `special_tokens` adds more. Throws FileError naming file and line.
+inline TokenizerParts read_gpt2_files(const std::string& folder, std::span<const std::string> special_tokens = {}) {
+    const std::string vocabulary_path = folder + "/vocab.json";
+    const std::string merges_path = folder + "/merges.txt";
+    const std::vector<detail::WrittenMerge> merges = detail::read_merges(merges_path);
+    detail::StringTable made;
+    for (const detail::WrittenMerge& merge : merges) made.add(merge.left + merge.right);
+
+    detail::Gpt2Builder builder;
+    std::vector<AddedToken> special;
+    const auto fail = [&](const std::string& problem) { throw FileError(vocabulary_path + ": " + problem); };
+    for (const std::string& written : detail::VocabularyReader(vocabulary_path).read()) {
+        const std::optional<std::string> bytes = detail::read_bytes(written);
+        if (!bytes || (bytes->size() > 1 && made.find(*bytes) == detail::absent)) {
+            special.push_back({.content = detail::read_special_token(written),
+                               .id = builder.vocabulary().size(),
+                               .special = true});
+        }
+        builder.add_token(written, fail);
+    }
+    for (const detail::WrittenMerge& merge : merges) {
+        builder.add_merge(merge.left, merge.right, [&](const std::string& problem) {
+            throw FileError(merges_path + ":" + std::to_string(merge.line) + ": " + problem);
+        });
+    }
+    std::vector<std::string> more;
+    for (const std::string& token : special_tokens) {
+        const auto is_read = [&](const AddedToken& read) { return read.content == token; };
+        if (std::none_of(special.begin(), special.end(), is_read)) more.push_back(token);
+    }
+    try {
+        return builder.finish(std::move(special), more);
+    } catch (const FileError&) {
+        throw;
+    } catch (const Error& error) {
+        throw FileError(vocabulary_path + ": " + error.what());
+    }
+}
+
+}  // namespace tenon
