@@ -2,8 +2,11 @@
 
 #include <charconv>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace tenon {
 
@@ -35,6 +38,20 @@ constexpr std::size_t utf8_sequence_length(std::string_view text, std::size_t at
     return 0;
 }
 
+/// How many bytes of ASCII a text begins with.
+constexpr std::size_t ascii_prefix_size(std::string_view text) {
+    std::size_t size = 0;
+    if (!std::is_constant_evaluated()) {
+        // Eight bytes at a time.
+        for (std::uint64_t word; size + sizeof word <= text.size(); size += sizeof word) {
+            std::memcpy(&word, text.data() + size, sizeof word);
+            if ((word & 0x8080808080808080u) != 0) break;
+        }
+    }
+    while (size < text.size() && static_cast<unsigned char>(text[size]) < 0x80) ++size;
+    return size;
+}
+
 /// U+FFFD, what stands for bytes that are no text.
 inline constexpr std::string_view replacement_character = "\xEF\xBF\xBD";
 
@@ -43,6 +60,10 @@ inline constexpr std::string_view replacement_character = "\xEF\xBF\xBD";
 /// Whether `text` is valid UTF-8.
 constexpr bool is_utf8(std::string_view text) {
     for (std::size_t at = 0; at < text.size();) {
+        if (static_cast<unsigned char>(text[at]) < 0x80) {
+            at += detail::ascii_prefix_size(text.substr(at));
+            continue;
+        }
         std::size_t length = detail::utf8_sequence_length(text, at);
         if (length == 0) return false;
         at += length;

@@ -16,6 +16,7 @@
 #include "tenon/tokenizer/hash_tables.hpp"
 #include "tenon/tokenizer/special_tokens.hpp"
 #include "tenon/tokenizer/unicode.hpp"
+#include "tenon/tokenizer/vocabulary.hpp"
 
 namespace tenon {
 
@@ -49,17 +50,29 @@ public:
     template <class Normalize>
     AddedTokens(std::vector<AddedToken> tokens, Normalize&& normalize) {
         StringTable contents;
-        for (AddedToken& token : tokens) {
-            const std::uint32_t index = contents.add(token.content);
-            if (index == tokens_.size()) tokens_.emplace_back();
-            tokens_[index] = std::move(token);
+        std::vector<std::size_t> last;  // of each content
+        for (std::size_t i = 0; i < tokens.size(); ++i) {
+            const std::uint32_t place = contents.add(tokens[i].content);
+            if (place == last.size()) last.push_back(i);
+            last[place] = i;
+            if (tokens[i].id >= Vocabulary::maximum_size) {
+                throw Error("expected token ids below " + std::to_string(Vocabulary::maximum_size) + ", got " +
+                            std::to_string(tokens[i].id) + " for \"" + tokens[i].content + "\"");
+            }
+            if (tokens[i].id >= place_of_id_.size()) place_of_id_.resize(std::size_t{tokens[i].id} + 1, absent);
         }
-        std::sort(tokens_.begin(), tokens_.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+        for (const std::size_t i : last) place_of_id_[tokens[i].id] = static_cast<std::uint32_t>(i);
+        for (std::uint32_t& place : place_of_id_) {
+            if (place == absent) continue;
+            tokens_.push_back(std::move(tokens[place]));
+            place = static_cast<std::uint32_t>(tokens_.size() - 1);
+        }
         StringTable texts[2];
         for (std::uint32_t index = 0; index < tokens_.size(); ++index) {
             const AddedToken& token = tokens_[index];
             normalized_.push_back(token.normalized ? normalize(token.content) : token.content);
             is_plain_ &= !token.single_word && !token.lstrip && !token.rstrip;
+            allows_cuts_ &= !token.rstrip && !(token.normalized && token.content.find(' ') != std::string::npos);
             if (normalized_.back().empty()) continue;
             std::vector<std::uint32_t>& indices = token.normalized ? after_.indices : before_.indices;
             const std::uint32_t place = texts[token.normalized].add(normalized_.back());
@@ -80,9 +93,7 @@ public:
 
     /// The token with this id, or nothing.
     const AddedToken* find(TokenId id) const {
-        const auto found = std::lower_bound(tokens_.begin(), tokens_.end(), id,
-                                            [](const AddedToken& token, TokenId id) { return token.id < id; });
-        return found != tokens_.end() && found->id == id ? &*found : nullptr;
+        return id < place_of_id_.size() && place_of_id_[id] != absent ? &tokens_[place_of_id_[id]] : nullptr;
     }
 
     const AddedToken* find(std::string_view content) const {
@@ -97,6 +108,9 @@ public:
 
     /// Whether no token asks what stands around it.
     bool is_plain() const { return is_plain_; }
+    /// Whether text may be cut before a space that no token holds: none takes the whitespace after it, nor holds
+    /// a space in normalized text.
+    bool allows_cuts() const { return allows_cuts_; }
     /// Whether tokens are found in normalized text.
     bool has_normalized() const { return after_.finder.longest() > 0; }
     /// The size in bytes of the longest token, 0 without any.
@@ -133,6 +147,18 @@ public:
         }
     }
 
+    /// Whether a token that stands in text as it is written lies across byte `at`.
+    bool is_crossed(std::string_view text, std::size_t at) const {
+        const std::size_t longest = std::max<std::size_t>(before_.finder.longest(), 1);
+        const std::string_view window = text.substr(0, std::min(text.size(), at + longest - 1));
+        for (std::size_t from = at - std::min(at, longest - 1); from < at;) {
+            const SpecialTokenFinder::Match match = before_.finder.find(window, from);
+            if (match.position < at && match.position + match.size > at) return true;
+            from = match.position + 1;
+        }
+        return false;
+    }
+
 private:
     struct Finder {
         SpecialTokenFinder finder;
@@ -161,11 +187,12 @@ private:
     }
 
     std::vector<AddedToken> tokens_;
+    std::vector<std::uint32_t> place_of_id_;  // in tokens_
     std::vector<std::string> normalized_;  // the text of each
     Finder before_, after_;  // for text as it is written, and for normalized text
     StringTable by_content_;
     std::vector<std::uint32_t> index_by_content_;
-    bool is_plain_ = true;
+    bool is_plain_ = true, allows_cuts_ = true;
 };
 
 }  // namespace detail

@@ -58,6 +58,7 @@ public:
     const detail::MergeTable& merges() const { return merges_; }
     const BytePairOptions& options() const { return options_; }
     Units units() const { return units_; }
+    bool has_byte_units() const { return units_ == Units::bytes; }
 
     /// The bytes that a token stands for in a piece.
     std::string_view token_bytes(TokenId id) const {
@@ -177,18 +178,14 @@ private:
                     cut_ = {};
                     return;
                 }
-                joined_before_cut_.push_back(static_cast<unsigned char>(before.back()));
+                joined_before_cut_[static_cast<unsigned char>(before.back())] = true;
             }
         }
-        std::sort(joined_before_cut_.begin(), joined_before_cut_.end());
-        joined_before_cut_.erase(std::unique(joined_before_cut_.begin(), joined_before_cut_.end()),
-                                 joined_before_cut_.end());
     }
 
     /// Whether no token holds both the cut and the byte before it.
     bool may_cut_before(std::string_view piece, std::size_t at) const {
-        const auto byte = static_cast<unsigned char>(piece[at - 1]);
-        return !std::binary_search(joined_before_cut_.begin(), joined_before_cut_.end(), byte);
+        return !joined_before_cut_[static_cast<unsigned char>(piece[at - 1])];
     }
 
     TokenId find_whole(std::string_view piece, detail::ModelScratch& scratch) const {
@@ -288,7 +285,7 @@ private:
     std::vector<std::size_t> raw_ends_;
     std::vector<bool> is_written_;
     std::string_view cut_;
-    std::vector<unsigned char> joined_before_cut_;  // the last bytes of what may stand before a cut within a token
+    std::array<bool, 256> joined_before_cut_{};  // the last bytes of what stands before a cut within tokens
     std::size_t longest_ = 0;
     detail::WholePieceTable whole_pieces_;
 };

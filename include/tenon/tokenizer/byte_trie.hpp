@@ -16,10 +16,9 @@ class ByteTrie {
 public:
     ByteTrie() : ByteTrie(std::vector<std::pair<std::string_view, std::uint32_t>>{}) {}
 
-    /// Of strings that are given twice, the last number counts.
+    /// Of strings that are given twice, the greatest number counts.
     explicit ByteTrie(std::vector<std::pair<std::string_view, std::uint32_t>> strings) {
-        std::stable_sort(strings.begin(), strings.end(),
-                         [](const auto& a, const auto& b) { return a.first < b.first; });
+        std::sort(strings.begin(), strings.end());
         // Breadth first: the children of a node lie together, in the order of their bytes.
         struct Range {
             std::size_t begin, end, depth;

@@ -59,6 +59,16 @@ void for_each_member(AnyEncoding& encoding, Visit&& visit) {
     visit(encoding.attention_mask);
 }
 
+/// Appends the tokens of another encoding.
+inline void append(Encoding& encoding, const Encoding& next) {
+    const auto join = [](auto& member, const auto& more) { member.insert(member.end(), more.begin(), more.end()); };
+    join(encoding.ids, next.ids);
+    join(encoding.offsets, next.offsets);
+    join(encoding.type_ids, next.type_ids);
+    join(encoding.special_mask, next.special_mask);
+    join(encoding.attention_mask, next.attention_mask);
+}
+
 /// Keeps so many tokens; `side` is where the others are.
 inline void truncate(Encoding& encoding, std::size_t size, Side side) {
     if (encoding.ids.size() <= size) return;
@@ -73,38 +83,35 @@ inline void truncate(Encoding& encoding, std::size_t size, Side side) {
     });
 }
 
-/// Truncates one or two texts to `max_length` tokens in all. Throws Error if the strategy cannot.
-inline void truncate(std::span<Encoding> encodings, const Truncation& truncation, std::size_t max_length) {
-    const auto size_of = [&](std::size_t i) { return i < encodings.size() ? encodings[i].ids.size() : 0; };
-    const std::size_t total = size_of(0) + size_of(1);
+/// Truncates one text, or two, to `max_length` tokens in all. Throws Error if the strategy cannot.
+inline void truncate(Encoding& first, Encoding* second, const Truncation& truncation, std::size_t max_length) {
+    const std::size_t sizes[] = {first.ids.size(), second ? second->ids.size() : 0};
+    const std::size_t total = sizes[0] + sizes[1];
     if (total <= max_length) return;
     const Side side = truncation.direction;
     if (truncation.strategy == TruncationStrategy::longest_first || max_length == 0) {
-        if (encodings.size() == 1 || max_length == 0) {
-            for (Encoding& encoding : encodings) truncate(encoding, max_length, side);
-            return;
-        }
+        if (!second) return truncate(first, max_length, side);
         // The longer one loses tokens first; where both must, the one that was longer has the odd one.
-        const bool is_swapped = size_of(0) > size_of(1);
-        std::size_t shorter = std::min(size_of(0), size_of(1));
+        const bool is_swapped = sizes[0] > sizes[1];
+        std::size_t shorter = std::min(sizes[0], sizes[1]);
         std::size_t longer = shorter > max_length ? shorter : std::max(shorter, max_length - shorter);
         if (shorter + longer > max_length) {
             shorter = max_length / 2;
             longer = shorter + max_length % 2;
         }
-        truncate(encodings[0], is_swapped ? longer : shorter, side);
-        truncate(encodings[1], is_swapped ? shorter : longer, side);
+        truncate(first, is_swapped ? longer : shorter, side);
+        truncate(*second, is_swapped ? shorter : longer, side);
         return;
     }
-    const std::size_t index = truncation.strategy == TruncationStrategy::only_second;
-    if (index >= encodings.size()) throw Error("expected two texts, as only the second may be truncated, got one");
-    const std::size_t excess = total - max_length;
-    if (size_of(index) <= excess) {
-        throw Error("expected a " + std::string(index == 0 ? "first" : "second") +
+    const bool is_second = truncation.strategy == TruncationStrategy::only_second;
+    if (is_second && !second) throw Error("expected two texts, as only the second may be truncated, got one");
+    const std::size_t excess = total - max_length, size = sizes[is_second];
+    if (size <= excess) {
+        throw Error("expected a " + std::string(is_second ? "second" : "first") +
                     " text that is truncated to have more than " + std::to_string(excess) + " tokens, got " +
-                    std::to_string(size_of(index)));
+                    std::to_string(size));
     }
-    truncate(encodings[index], size_of(index) - excess, side);
+    truncate(is_second ? *second : first, size - excess, side);
 }
 
 /// Lengthens an encoding.

@@ -4,12 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "tenon/core/error.hpp"
@@ -20,9 +17,13 @@ namespace tenon::detail {
 /// Texts lie in the file's bytes.
 class GgufMetadata {
 public:
-    /// A value, of the kinds that tokenizers have: whole numbers and flags, floats, texts, and lists of them.
-    using Value = std::variant<std::int64_t, double, std::string_view, std::vector<std::int64_t>, std::vector<float>,
-                               std::vector<std::string_view>>;
+    /// A value, of the kinds that tokenizers have. One that is no list is a list of one.
+    struct Value {
+        std::string_view key;
+        std::vector<std::int64_t> integers = {};  // flags among them
+        std::vector<float> reals = {};
+        std::vector<std::string_view> texts = {};
+    };
 
     /// Throws Error for what is no GGUF file.
     GgufMetadata(std::string_view file, std::string_view prefix) : rest_(file) {
@@ -33,27 +34,21 @@ public:
             throw Error("expected a GGUF file of version 2 or 3, got " + std::to_string(version));
         number<std::uint64_t>();  // of tensors
         for (auto count = number<std::uint64_t>(); count > 0; --count) {
-            const std::string key(text());
-            Value value = read(number<std::uint32_t>());
-            if (!key.starts_with(prefix)) continue;
-            if (!values_.emplace(key, std::move(value)).second) throw Error("expected each key once, got " + key + " twice");
+            Value value{text()};
+            const auto type = number<std::uint32_t>();
+            const bool is_list = type == array;
+            const auto element_type = is_list ? number<std::uint32_t>() : type;
+            read(element_type, is_list ? number<std::uint64_t>() : 1, value);
+            if (value.key.starts_with(prefix)) values_.push_back(std::move(value));
         }
     }
 
-    /// The value under a key, if it is there. Throws Error if it is of another kind.
-    template <class T>
-    const T* find(const std::string& key) const {
-        const auto found = values_.find(key);
-        if (found == values_.end()) return nullptr;
-        if (const T* value = std::get_if<T>(&found->second)) return value;
-        throw Error(key + ": expected a value of another kind");
-    }
-
-    template <class T>
-    const T& at(const std::string& key) const {
-        const T* value = find<T>(key);
-        if (!value) throw Error("expected the key " + key + ", got none");
-        return *value;
+    /// The value under a key, if it is there.
+    const Value* find(std::string_view key) const {
+        for (const Value& value : values_) {
+            if (value.key == key) return &value;
+        }
+        return nullptr;
     }
 
 private:
@@ -91,36 +86,21 @@ private:
         }
     }
 
-    Value read(std::uint32_t type) {
-        if (type == f32) return static_cast<double>(number<float>());
-        if (type == f64) return number<double>();
-        if (type == string) return text();
-        return type == array ? read_list() : Value(integer(type));
-    }
-
-    Value read_list() {
-        const auto type = number<std::uint32_t>();
-        const auto count = number<std::uint64_t>();
+    void read(std::uint32_t type, std::uint64_t count, Value& value) {
         // Each element has a byte at least, so that no number asks for more memory than the file explains.
         if (count > rest_.size()) throw Error("expected a whole GGUF file, got one that is cut off");
         if (type == string) {
-            std::vector<std::string_view> texts;
-            for (std::uint64_t i = 0; i < count; ++i) texts.push_back(text());
-            return texts;
+            while (count-- > 0) value.texts.push_back(text());
+        } else if (type == f32 || type == f64) {
+            while (count-- > 0)
+                value.reals.push_back(type == f32 ? number<float>() : static_cast<float>(number<double>()));
+        } else {
+            while (count-- > 0) value.integers.push_back(integer(type));
         }
-        if (type == f32) {
-            std::vector<float> reals;
-            for (std::uint64_t i = 0; i < count; ++i) reals.push_back(number<float>());
-            return reals;
-        }
-        if (type == f64 || type == array) throw Error("expected lists of whole numbers, floats or texts, got others");
-        std::vector<std::int64_t> integers;
-        for (std::uint64_t i = 0; i < count; ++i) integers.push_back(integer(type));
-        return integers;
     }
 
     std::string_view rest_;
-    std::map<std::string, Value> values_;
+    std::vector<Value> values_;
 };
 
 }  // namespace tenon::detail

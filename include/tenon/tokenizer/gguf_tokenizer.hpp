@@ -13,7 +13,18 @@
 #include "tenon/core/error.hpp"
 #include "tenon/io/json_text.hpp"
 #include "tenon/tokenizer/gguf_metadata.hpp"
+#include "tenon/tokenizer/byte_level.hpp"
+#include "tenon/tokenizer/byte_pair.hpp"
+#include "tenon/tokenizer/decoders.hpp"
+#include "tenon/tokenizer/metaspace.hpp"
+#include "tenon/tokenizer/normalizers.hpp"
 #include "tenon/tokenizer/parts.hpp"
+#include "tenon/tokenizer/post_processors.hpp"
+#include "tenon/tokenizer/pre_tokenizers.hpp"
+#include "tenon/tokenizer/sentence_piece_bpe.hpp"
+#include "tenon/tokenizer/sentence_piece_normalizer.hpp"
+#include "tenon/tokenizer/unigram.hpp"
+#include "tenon/tokenizer/word_piece.hpp"
 #include "tenon/tokenizer/published_patterns.hpp"
 
 namespace tenon {
@@ -24,48 +35,56 @@ namespace detail {
 class GgufTokenizer {
 public:
     explicit GgufTokenizer(const GgufMetadata& metadata)
-        : metadata_(metadata), tokens_(metadata.at<std::vector<std::string_view>>(key("tokens"))) {
-        if (tokens_.empty()) throw Error("expected tokens, got none");
-        const auto* types = metadata_.find<std::vector<std::int64_t>>(key("token_type"));
-        if (types && types->size() < tokens_.size()) throw Error("expected a type for each token, got fewer");
+        : metadata_(metadata), tokens_(texts("tokens")) {
+        const GgufMetadata::Value* types = find("token_type");
+        if (types && types->integers.size() < tokens_.size()) throw Error("expected a type for each token, got fewer");
         for (std::size_t id = 0; id < tokens_.size(); ++id) {
             if (!is_utf8(tokens_[id])) throw Error("expected tokens in UTF-8, got other bytes");
-            const std::int64_t type = types ? (*types)[id] : 1;
+            const std::int64_t type = types ? types->integers[id] : 1;
             types_.push_back(type >= 1 && type <= 6 ? static_cast<SentencePieceType>(type) : SentencePieceType::normal);
         }
     }
 
     TokenizerParts make() const {
-        const std::string_view model = metadata_.at<std::string_view>(key("model"));
+        const std::string_view model = texts("model")[0];
         if (model == "gpt2") return finish(make_byte_pair());
         if (model == "llama") return finish(make_sentence_piece());
         if (model == "bert") return finish(make_word_piece());
         if (model == "t5") return finish(make_unigram());
-        throw Error(key("model") + ": expected gpt2, llama, bert or t5, got " + std::string(model));
+        throw Error("tokenizer.ggml.model: expected gpt2, llama, bert or t5, got " + std::string(model));
     }
 
 private:
-    static std::string key(std::string_view name) { return "tokenizer.ggml." + std::string(name); }
+    const GgufMetadata::Value* find(std::string_view name) const {
+        return metadata_.find("tokenizer.ggml." + std::string(name));
+    }
+
+    const std::vector<std::string_view>& texts(std::string_view name) const {
+        const GgufMetadata::Value* value = find(name);
+        if (value && !value->texts.empty()) return value->texts;
+        throw Error("expected texts under the key tokenizer.ggml." + std::string(name) + ", got none");
+    }
 
     bool flag(std::string_view name, bool otherwise) const {
-        const auto* value = metadata_.find<std::int64_t>(key(name));
-        return value ? *value != 0 : otherwise;
+        const GgufMetadata::Value* value = find(name);
+        return value && !value->integers.empty() ? value->integers[0] != 0 : otherwise;
     }
 
     /// The id of a special token, if it is one.
     std::optional<TokenId> id(std::string_view name, std::optional<TokenId> otherwise) const {
-        const auto* value = metadata_.find<std::int64_t>(key(name));
-        const std::int64_t id = value ? *value : otherwise ? *otherwise : -1;
-        return id >= 0 && id < static_cast<std::int64_t>(tokens_.size()) ? std::optional(static_cast<TokenId>(id))
-                                                                         : std::nullopt;
+        const GgufMetadata::Value* value = find(name);
+        const std::int64_t id = value && !value->integers.empty() ? value->integers[0] : otherwise ? *otherwise : -1;
+        if (id < 0 || id >= static_cast<std::int64_t>(tokens_.size())) return std::nullopt;
+        return static_cast<TokenId>(id);
     }
 
     std::vector<float> scores() const {
-        if (const auto* scores = metadata_.find<std::vector<float>>(key("scores"))) {
-            if (scores->size() < tokens_.size()) throw Error("expected a score for each token, got fewer");
-            return *scores;
-        }
-        return std::vector<float>(tokens_.size());
+        const GgufMetadata::Value* value = find("scores");
+        if (!value) return std::vector<float>(tokens_.size());
+        std::vector<float> scores = value->reals;
+        for (const std::int64_t score : value->integers) scores.push_back(static_cast<float>(score));
+        if (scores.size() < tokens_.size()) throw Error("expected a score for each token, got fewer");
+        return scores;
     }
 
     Vocabulary vocabulary() const {
@@ -78,12 +97,11 @@ private:
     }
 
     TokenizerParts make_byte_pair() const {
-        const auto* pre = metadata_.find<std::string_view>(key("pre"));
-        const PublishedPattern& pattern = published_pattern(pre ? *pre : "default");
+        const PublishedPattern& pattern = published_pattern(find("pre") ? texts("pre")[0] : "default");
         Vocabulary vocabulary = this->vocabulary();
         MergeTable merges;
         std::uint32_t rank = 0;
-        const auto& list = metadata_.at<std::vector<std::string_view>>(key("merges"));
+        const std::vector<std::string_view>& list = texts("merges");
         merges.reserve(list.size());
         for (const std::string_view merge : list) {
             const std::size_t space = std::min(merge.find(' ', 1), merge.size());
@@ -165,11 +183,11 @@ private:
         }
         options.lowest_score = lowest;
         std::string charsmap;
-        if (const auto* bytes = metadata_.find<std::vector<std::int64_t>>(key("precompiled_charsmap"))) {
-            for (const std::int64_t byte : *bytes) charsmap += static_cast<char>(byte);
+        if (const GgufMetadata::Value* bytes = find("precompiled_charsmap")) {
+            for (const std::int64_t byte : bytes->integers) charsmap += static_cast<char>(byte);
         }
         TokenizerParts parts{Unigram(std::move(tokens), options)};
-        parts.normalizer = {normalizer::SentencePiece{CharacterMap(std::move(charsmap)), ByteTrie(std::move(user_defined)),
+        parts.normalizer = {SentencePieceNormalizer{CharacterMap(std::move(charsmap)), ByteTrie(std::move(user_defined)),
                                                       flag("add_space_prefix", true),
                                                       flag("remove_extra_whitespaces", true)}};
         parts.decoder = Decoder{decoder::Metaspace{}};

@@ -1,14 +1,11 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
+#include <optional>
 #include <span>
-#include <string>
 #include <string_view>
-#include <utility>
 
 #include "tenon/tokenizer/pretokenize.hpp"
-#include "tenon/tokenizer/text_pattern.hpp"
 
 namespace tenon::detail {
 
@@ -21,11 +18,12 @@ public:
     /// number.
     virtual std::size_t scan(std::string_view text, std::size_t begin, std::span<std::size_t> ends) const = 0;
 
-    /// How many bytes after a piece can decide where it ends; no limit is known if this is the greatest number.
-    virtual std::size_t lookahead() const = 0;
+    /// How many bytes after a piece can decide where it ends. Where that isn't known, pieces may also hang on what
+    /// stands before them.
+    virtual std::optional<std::size_t> lookahead() const = 0;
 };
 
-/// A scanner written for one pattern.
+/// A scanner written for one pattern, one of those that end pieces before a space that follows another character.
 template <class Scanner>
 class KnownScanner final : public PieceScanner {
 public:
@@ -36,29 +34,7 @@ public:
         return count;
     }
 
-    std::size_t lookahead() const override { return Scanner::lookahead; }
-};
-
-/// Any pattern.
-class PatternScanner final : public PieceScanner {
-public:
-    explicit PatternScanner(TextPattern pattern) : pattern_(std::move(pattern)) {}
-
-    std::size_t scan(std::string_view text, std::size_t begin, std::span<std::size_t> ends) const override {
-        std::size_t count = 0;
-        while (begin < text.size() && count + 2 <= ends.size()) {
-            const Span match = pattern_.next_match(text, begin);
-            if (match.begin > begin) ends[count++] = match.begin;
-            if (match.size() > 0) ends[count++] = match.end;
-            begin = match.end;
-        }
-        return count;
-    }
-
-    std::size_t lookahead() const override { return static_cast<std::size_t>(-1); }
-
-private:
-    TextPattern pattern_;
+    std::optional<std::size_t> lookahead() const override { return Scanner::lookahead; }
 };
 
 /// Of GPT-2.

@@ -8,168 +8,226 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 
-#include "tenon/core/error.hpp"
 #include "tenon/tokenizer/added_tokens.hpp"
 #include "tenon/tokenizer/aligned_text.hpp"
-#include "tenon/tokenizer/byte_pair.hpp"
+#include "tenon/tokenizer/character_classes.hpp"
+#include "tenon/tokenizer/model.hpp"
 #include "tenon/tokenizer/normalizer.hpp"
 #include "tenon/tokenizer/parts.hpp"
 #include "tenon/tokenizer/piece_scanner.hpp"
-#include "tenon/tokenizer/piece_tables.hpp"
 #include "tenon/tokenizer/pre_tokenizer.hpp"
-#include "tenon/tokenizer/tokens.hpp"
 
 namespace tenon {
 
 namespace detail {
 
 /// Memory that encoding uses. It can be used again for other texts of the same tokenizer.
-struct EncodeState {
-    explicit EncodeState(std::size_t bytes) : cache(bytes) {}
+struct EncodeState : ModelState {
+    using ModelState::ModelState;
 
-    PieceCache cache;
-    ModelScratch scratch;
     CutText text, segment;
-    TokenList tokens;
-};
-
-/// Where the pieces of a text end among its tokens.
-struct PieceEnds {
-    struct End {
-        std::size_t tokens;  // up to here
-        bool is_added;       // the piece is an added token
-    };
-    std::vector<End> ends;
 };
 
 /// From text to tokens, without what stands around texts.
 class Pipeline {
 public:
-    explicit Pipeline(TokenizerParts parts) : parts_(std::move(parts)) {
+    explicit Pipeline(TokenizerParts parts) : parts_(std::move(parts)), has_byte_units_(parts_.model.has_byte_units()) {
         added_ = AddedTokens(parts_.added_tokens, [this](const std::string& content) {
             AlignedText text;
             text.assign(content, 0, false);
             normalize(parts_.normalizer, text);
             return std::string(text.text());
         });
-        const auto* byte_pair = std::get_if<BytePair>(&parts_.model);
-        has_byte_units_ = byte_pair && byte_pair->units() == BytePairUnits::bytes;
-        if (parts_.normalizer.empty() && !added_.has_normalized() && has_byte_units_)
-            scanner_ = make_scanner(parts_.pre_tokenizer);
-        needs_sources_ = std::any_of(parts_.pre_tokenizer.begin(), parts_.pre_tokenizer.end(), [](const auto& step) {
-            const auto* metaspace = std::get_if<pre_tokenizer::Metaspace>(&step);
-            return metaspace && metaspace->prepend_scheme == PrependScheme::first;
-        });
-        needs_sources_ &= parts_.pre_tokenizer.size() > 1;
+        if (parts_.normalizer.empty() && !added_.has_normalized() && has_byte_units_) scanner_ = find_scanner();
+        find_stream();
+        needs_sources_ = parts_.pre_tokenizer.size() > 1 &&
+                         std::any_of(parts_.pre_tokenizer.begin(), parts_.pre_tokenizer.end(),
+                                     [](const PreTokenizerStep& step) { return step.needs_sources(); });
     }
 
     const TokenizerParts& parts() const { return parts_; }
     const AddedTokens& added() const { return added_; }
 
-    /// Appends the tokens of a text to state.tokens.
-    void encode(std::string_view text, SpecialTokens special, EncodeState& state, PieceEnds* ends = nullptr) const {
-        TokenList& tokens = state.tokens;
+    /// Appends the tokens of a text to state.tokens. `added_ends`, if wanted, receives the number of tokens after
+    /// each added token. With `is_start` false, the text goes on after a cut.
+    void encode(std::string_view text, SpecialTokens special, EncodeState& state,
+                std::vector<std::size_t>* added_ends = nullptr, bool is_start = true) const {
         std::size_t begin = 0, from = 0;
         for (;;) {
             const AddedTokens::Match match = added_.next(text, begin, from, false, special);
-            if (match.span.begin > begin) encode_segment(text, {begin, match.span.begin}, special, state, ends);
+            if (match.span.begin > begin)
+                encode_segment(text, {begin, match.span.begin}, special, state, added_ends, is_start);
             if (!match.token) return;
-            tokens.push(match.token->id, match.span.begin, match.span.end);
-            if (ends) ends->ends.push_back({tokens.ids.size(), true});
+            push_added(*match.token, match.span, state, added_ends);
             begin = match.span.end;
             from = match.found_end;
+            is_start = true;
         }
+    }
+
+    /// How text can be encoded that comes in parts.
+    enum class Stream : std::uint8_t {
+        by_pieces,  ///< as soon as the end of a piece is known: see encode_known
+        by_cuts,    ///< in parts between cuts: see last_cut
+        whole,      ///< only when all of it has come
+    };
+
+    Stream stream() const { return stream_; }
+
+    /// Encodes the pieces of a text, of which more may follow, that nothing which follows can change. Returns the
+    /// number of their bytes. For streams by pieces.
+    std::size_t encode_known(std::string_view text, SpecialTokens special, EncodeState& state) const {
+        return for_each_known(
+            text, special,
+            [&](std::span<const Span> pieces) { parts_.model.encode(text, pieces, state); },
+            [&](const AddedTokens::Match& match) { push_added(*match.token, match.span, state, nullptr); });
+    }
+
+    /// The last place where a text, of which more may follow, can be cut so that its parts have the tokens of the
+    /// whole; 0 where there is none.
+    std::size_t last_cut(std::string_view text) const {
+        if (cuts_at_spaces_) {
+            const std::size_t longest = std::max<std::size_t>(added_.longest(), 1);
+            for (std::size_t at = text.size() - std::min(text.size(), longest - 1); at-- > 1;) {
+                if (text[at] == ' ' && may_cut_at_space(text, at) && !added_.is_crossed(text, at)) return at;
+            }
+        }
+        if (stream_ != Stream::by_pieces) return 0;
+        const auto ignore = [](auto&&) {};
+        return for_each_known(text, SpecialTokens::recognized, ignore, ignore);
     }
 
 private:
-    /// The scanner that does what the steps do, if there is one: all of them cut text and leave it as it is.
-    static std::shared_ptr<const PieceScanner> make_scanner(const PreTokenizer& steps) {
-        std::vector<const pre_tokenizer::Split*> splits;
-        bool has_gpt2 = false;
-        for (const pre_tokenizer::Step& step : steps) {
-            if (const auto* split = std::get_if<pre_tokenizer::Split>(&step)) {
-                if (split->behavior != SplitBehavior::isolated || split->invert || has_gpt2) return nullptr;
-                splits.push_back(split);
-            } else if (const auto* bytes = std::get_if<pre_tokenizer::ByteLevel>(&step)) {
-                if (bytes->add_prefix_space) return nullptr;
-                has_gpt2 |= bytes->use_regex;
-            } else {
-                return nullptr;
-            }
+    /// The scanner that does what the steps do, if there is one: one of them cuts text, and none changes it but
+    /// as a model of bytes does.
+    std::shared_ptr<const PieceScanner> find_scanner() const {
+        std::shared_ptr<const PieceScanner> scanner;
+        for (const PreTokenizerStep& step : parts_.pre_tokenizer) {
+            if (step.only_writes_bytes()) continue;
+            if (scanner || !step.scanner()) return nullptr;
+            scanner = step.scanner();
         }
-        if (has_gpt2 && splits.empty()) return std::make_shared<KnownScanner<Gpt2Scanner>>();
-        if (!has_gpt2 && splits.size() == 1) return scanner_of(splits[0]->pattern);
-        return nullptr;
+        return scanner;
     }
 
-    static std::shared_ptr<const PieceScanner> scanner_of(const TextPattern& pattern) {
-        if (pattern.is_regex() && pattern.text() == Gpt2Scanner::pattern)
-            return std::make_shared<KnownScanner<Gpt2Scanner>>();
-        return std::make_shared<PatternScanner>(pattern);
+    void find_stream() {
+        const auto& normalizer = parts_.normalizer;
+        const auto& pre_tokenizer = parts_.pre_tokenizer;
+        const bool are_local = std::all_of(normalizer.begin(), normalizer.end(), [](const auto& step) { return step.is_local(); }) &&
+                               std::all_of(pre_tokenizer.begin(), pre_tokenizer.end(), [](const auto& step) { return step.is_local(); });
+        pieces_end_at_spaces_ = std::any_of(pre_tokenizer.begin(), pre_tokenizer.end(),
+                                            [](const auto& step) { return step.cuts_at_spaces(); });
+        cuts_at_spaces_ = are_local && (pieces_end_at_spaces_ || pre_tokenizer.empty()) && added_.allows_cuts();
+        if (scanner_ && scanner_->lookahead() && added_.is_plain()) {
+            stream_ = Stream::by_pieces;
+        } else if (cuts_at_spaces_) {
+            stream_ = Stream::by_cuts;
+        }
+    }
+
+    /// Whether a text may be cut before the space at `at`, as far as pieces and models go.
+    bool may_cut_at_space(std::string_view text, std::size_t at) const {
+        const std::string_view before = text.substr(0, at);
+        if (is_white_space(last_character(before))) return false;
+        if (pieces_end_at_spaces_) return true;
+        // The model cuts before what a space becomes, if anybody does.
+        const auto normalized = [this](std::string_view part) {
+            AlignedText text;
+            text.assign(part, 1, false);
+            normalize(parts_.normalizer, text, false);
+            return std::string(text.text());
+        };
+        const std::string window = normalized(text.substr(at - last_character_size(before), last_character_size(before) + 1));
+        const std::string space = normalized(" ");
+        return window.ends_with(space) && parts_.model.first_cut(window) == window.size() - space.size();
+    }
+
+    /// Calls on_pieces(spans) and on_added(match) for what is known of a text of which more may follow. Returns
+    /// the number of bytes.
+    template <class OnPieces, class OnAdded>
+    std::size_t for_each_known(std::string_view text, SpecialTokens special, OnPieces&& on_pieces,
+                               OnAdded&& on_added) const {
+        // From here on, an added token may have begun that the text does not show whole.
+        const std::size_t longest = std::max<std::size_t>(added_.longest(), 1);
+        const std::size_t known = text.size() - std::min(text.size(), longest - 1);
+        std::array<std::size_t, 64> ends;
+        std::array<Span, 64> pieces;
+        for (std::size_t at = 0;;) {
+            const AddedTokens::Match match = added_.next(text, at, at, false, special);
+            const bool is_whole = match.token && match.span.begin < known;
+            const std::string_view segment = text.substr(at, is_whole ? match.span.begin - at : std::string_view::npos);
+            for (std::size_t begin = 0; begin < segment.size();) {
+                const std::size_t count = scanner_->scan(segment, begin, ends);
+                std::size_t used = 0;
+                for (; used < count && (is_whole || at + ends[used] + *scanner_->lookahead() <= known); ++used) {
+                    pieces[used] = {at + begin, at + ends[used]};
+                    begin = ends[used];
+                }
+                on_pieces(std::span<const Span>(pieces.data(), used));
+                if (used < count) return at + begin;
+            }
+            if (!is_whole) return text.size();
+            on_added(match);
+            at = match.span.end;
+        }
+    }
+
+    static void push_added(const AddedToken& token, Span span, EncodeState& state,
+                           std::vector<std::size_t>* added_ends) {
+        state.tokens.push(token.id, span.begin, span.end);
+        if (state.ends) state.ends->push_back(state.tokens.ids.size());
+        if (added_ends) added_ends->push_back(state.tokens.ids.size());
     }
 
     /// Encodes a part of a text without added tokens as they are written.
     void encode_segment(std::string_view text, Span span, SpecialTokens special, EncodeState& state,
-                        PieceEnds* ends) const {
-        if (scanner_) return encode_scanned(text, span, state, ends);
+                        std::vector<std::size_t>* added_ends, bool is_start) const {
+        if (scanner_) return encode_scanned(text, span, state);
         AlignedText& normalized = state.text.text;
-        normalized.assign(part(text, span), span.begin, state.tokens.has_spans || needs_sources_);
-        normalize(parts_.normalizer, normalized);
-        if (!added_.has_normalized()) return encode_normalized(state.text, state, ends);
-        TokenList& tokens = state.tokens;
+        const std::size_t offset = span.begin + (is_start ? 0 : 1);  // not 0 where nothing starts
+        normalized.assign(part(text, span), offset, state.tokens.has_spans || needs_sources_);
+        normalize(parts_.normalizer, normalized, is_start);
+        if (!added_.has_normalized()) return encode_normalized(state.text, state);
         std::size_t begin = 0, from = 0;
         for (;;) {
             const AddedTokens::Match match = added_.next(normalized.text(), begin, from, true, special);
             if (match.span.begin > begin) {
                 state.segment.text.assign(normalized, {begin, match.span.begin});
-                encode_normalized(state.segment, state, ends);
+                encode_normalized(state.segment, state);
             }
             if (!match.token) return;
-            const Span source = normalized.source_of(match.span);
-            tokens.push(match.token->id, source.begin, source.end);
-            if (ends) ends->ends.push_back({tokens.ids.size(), true});
+            push_added(*match.token, normalized.source_of(match.span), state, added_ends);
             begin = match.span.end;
             from = match.found_end;
         }
     }
 
-    void encode_normalized(CutText& text, EncodeState& state, PieceEnds* ends) const {
+    void encode_normalized(CutText& text, EncodeState& state) const {
         text.start();
-        for (const pre_tokenizer::Step& step : parts_.pre_tokenizer)
-            std::visit([&](const auto& step) { apply_step(step, text, !has_byte_units_); }, step);
+        for (const PreTokenizerStep& step : parts_.pre_tokenizer) step.apply(text, !has_byte_units_);
         const std::size_t first = state.tokens.ids.size();
-        std::visit(
-            [&](const auto& model) {
-                for (const Span piece : text.pieces) {
-                    encode_piece(model, text.text.text(), piece, state);
-                    if (ends) ends->ends.push_back({state.tokens.ids.size(), false});
-                }
-            },
-            parts_.model);
+        parts_.model.encode(text.text.text(), text.pieces, state);
         if (!state.tokens.has_spans) return;
         for (std::size_t i = first; i < state.tokens.spans.size(); ++i)
             state.tokens.spans[i] = text.text.source_of(state.tokens.spans[i]);
     }
 
     /// Encodes a part of a text that a scanner cuts into pieces.
-    void encode_scanned(std::string_view text, Span span, EncodeState& state, PieceEnds* ends) const {
-        const BytePair& model = std::get<BytePair>(parts_.model);
-        const std::string_view segment = text.substr(0, span.end);
+    void encode_scanned(std::string_view text, Span span, EncodeState& state) const {
+        const std::string_view segment = part(text, span);
         const std::size_t first = state.tokens.ids.size();
-        std::array<std::size_t, 64> piece_ends;
-        for (std::size_t begin = span.begin; begin < span.end;) {
-            const std::size_t count = scanner_->scan(segment.substr(span.begin), begin - span.begin, piece_ends);
+        std::array<std::size_t, 64> ends;
+        std::array<Span, 64> pieces;
+        for (std::size_t begin = 0; begin < segment.size();) {
+            const std::size_t count = scanner_->scan(segment, begin, ends);
             for (std::size_t i = 0; i < count; ++i) {
-                const std::size_t end = span.begin + piece_ends[i];
-                encode_piece(model, text, {begin, end}, state);
-                if (ends) ends->ends.push_back({state.tokens.ids.size(), false});
-                begin = end;
+                pieces[i] = {span.begin + begin, span.begin + ends[i]};
+                begin = ends[i];
             }
+            parts_.model.encode(text, {pieces.data(), count}, state);
         }
         if (!state.tokens.has_spans) return;
         for (std::size_t i = first; i < state.tokens.spans.size(); ++i)
@@ -193,50 +251,14 @@ private:
         return span;
     }
 
-    template <class Model>
-    void encode_piece(const Model& model, std::string_view text, Span piece, EncodeState& state) const {
-        if constexpr (requires { model.first_cut(text); }) {
-            while (piece.size() > 0) {
-                const std::size_t size = model.first_cut(part(text, piece));
-                encode_uncut(model, text, {piece.begin, piece.begin + size}, state);
-                piece.begin += size;
-            }
-        } else {
-            encode_uncut(model, text, piece, state);
-        }
-    }
-
-    template <class Model>
-    void encode_uncut(const Model& model, std::string_view text, Span piece, EncodeState& state) const {
-        TokenList& tokens = state.tokens;
-        const std::string_view bytes = part(text, piece);
-        if (tokens.has_spans || bytes.size() > PieceKey::maximum_size)
-            return model.encode(bytes, piece.begin, state.scratch, tokens);
-        const PieceKey key = key_of_piece(bytes, text.substr(piece.begin));
-        PieceCache::Entry& entry = state.cache.entry(key);
-        if (entry.key != key) {
-            TokenId whole = absent;
-            if constexpr (requires { model.whole_piece(key); }) whole = model.whole_piece(key);
-            if (whole != absent) {
-                entry = {key, 1, {whole}};
-            } else {
-                const std::size_t before = tokens.ids.size();
-                model.encode(bytes, piece.begin, state.scratch, tokens);
-                const std::size_t count = tokens.ids.size() - before;
-                if (count > PieceCache::maximum_tokens) return;
-                entry = {key, static_cast<std::uint32_t>(count), {}};
-                std::copy_n(tokens.ids.begin() + static_cast<std::ptrdiff_t>(before), count, entry.tokens);
-                return;
-            }
-        }
-        tokens.ids.insert(tokens.ids.end(), entry.tokens, entry.tokens + entry.count);
-    }
-
     TokenizerParts parts_;
     AddedTokens added_;
     std::shared_ptr<const PieceScanner> scanner_;  // none if text must be changed or cut otherwise
     bool has_byte_units_ = false;
     bool needs_sources_ = false;
+    bool pieces_end_at_spaces_ = false;
+    bool cuts_at_spaces_ = false;
+    Stream stream_ = Stream::whole;
 };
 
 }  // namespace detail

@@ -15,6 +15,10 @@
 #include "tenon/io/json_text.hpp"
 #include "tenon/tokenizer/byte_trie.hpp"
 #include "tenon/tokenizer/parts.hpp"
+#include "tenon/tokenizer/sentence_piece_bpe.hpp"
+#include "tenon/tokenizer/sentence_piece_decoder.hpp"
+#include "tenon/tokenizer/sentence_piece_normalizer.hpp"
+#include "tenon/tokenizer/unigram.hpp"
 #include "tenon/tokenizer/protobuf.hpp"
 
 namespace tenon {
@@ -118,7 +122,7 @@ inline void require_sound(const SentencePieceFile& file) {
 inline TokenizerParts make_parts(SentencePieceFile file) {
     require_sound(file);
     std::vector<std::pair<std::string_view, std::uint32_t>> user_defined;
-    decoder::SentencePiece decoder{.unknown_surface = file.unknown_surface,
+    SentencePieceDecoder decoder{.unknown_surface = file.unknown_surface,
                                    .add_dummy_prefix = file.add_dummy_prefix,
                                    .remove_extra_whitespaces = file.remove_extra_whitespaces,
                                    .byte_fallback = file.byte_fallback};
@@ -128,7 +132,7 @@ inline TokenizerParts make_parts(SentencePieceFile file) {
         if (token.type == SentencePieceType::unknown) decoder.unknown = token.text;
     }
     std::sort(decoder.control.begin(), decoder.control.end());
-    Normalizer normalizer{normalizer::SentencePiece{CharacterMap(std::move(file.charsmap)),
+    Normalizer normalizer{SentencePieceNormalizer{CharacterMap(std::move(file.charsmap)),
                                                     ByteTrie(std::move(user_defined)), file.add_dummy_prefix,
                                                     file.remove_extra_whitespaces, file.escape_whitespaces,
                                                     file.treat_whitespace_as_suffix}};

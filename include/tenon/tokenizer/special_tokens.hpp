@@ -14,6 +14,7 @@
 #include "tenon/core/error.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
 #include "tenon/tokenizer/byte_trie.hpp"
+#include "tenon/tokenizer/hash_tables.hpp"
 #include "tenon/tokenizer/unicode.hpp"
 
 namespace tenon::detail {
@@ -32,21 +33,17 @@ public:
     /// Throws Error for a token that is empty or no UTF-8, and for one given twice.
     explicit SpecialTokenFinder(std::span<const std::string> tokens) {
         std::vector<std::pair<std::string_view, std::uint32_t>> strings;
+        StringTable distinct;
         for (const std::string& token : tokens) {
             require_usable(token);
+            if (distinct.add(token) != strings.size())
+                throw Error("expected each special token once, got \"" + token + "\" twice");
             longest_ = std::max(longest_, token.size());
             strings.emplace_back(token, static_cast<std::uint32_t>(strings.size()));
             bool& begins = begins_token_[static_cast<unsigned char>(token[0])];
             if (!begins) ++first_bytes_;
             begins = true;
             first_byte_ = token[0];
-        }
-        std::sort(strings.begin(), strings.end());
-        for (std::size_t i = 1; i < strings.size(); ++i) {
-            if (strings[i - 1].first == strings[i].first) {
-                throw Error("expected each special token once, got \"" + std::string(strings[i].first) +
-                            "\" twice");
-            }
         }
         trie_ = ByteTrie(std::move(strings));
     }

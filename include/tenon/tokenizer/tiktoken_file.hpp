@@ -15,7 +15,10 @@
 #include "tenon/io/json.hpp"
 #include "tenon/tokenizer/base64.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
+#include "tenon/tokenizer/byte_level.hpp"
+#include "tenon/tokenizer/byte_pair.hpp"
 #include "tenon/tokenizer/parts.hpp"
+#include "tenon/tokenizer/pre_tokenizers.hpp"
 
 namespace tenon {
 

@@ -9,13 +9,12 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "tenon/core/error.hpp"
 #include "tenon/core/parallel.hpp"
+#include "tenon/tokenizer/byte_level.hpp"
 #include "tenon/tokenizer/encoding.hpp"
-#include "tenon/tokenizer/model_vocabulary.hpp"
 #include "tenon/tokenizer/parts.hpp"
 #include "tenon/tokenizer/pipeline.hpp"
 
@@ -44,7 +43,8 @@ public:
     explicit Tokenizer(TokenizerParts parts)
         : truncation_(parts.truncation), padding_(parts.padding), core_(std::make_shared<const Core>(std::move(parts))) {}
 
-    /// Reads a tokenizer file, or a folder that has one: see read_tokenizer.hpp. Throws FileError.
+    /// Reads a tokenizer file, or a folder that has one: see read_tokenizer in read_tokenizer.hpp, the header
+    /// that defines this. Throws FileError.
     static Tokenizer load(const std::string& path);
 
     /// What the tokenizer is made of.
@@ -80,7 +80,7 @@ public:
     std::string_view token_text(TokenId id) const {
         require_token(id);
         const AddedToken* added = added_token(id);
-        return added ? std::string_view(added->content) : detail::text_of(model(), id);
+        return added ? std::string_view(added->content) : model()[id];
     }
 
     /// The bytes that a token stands for in text, as far as they do not hang on others. Throws Error for an id
@@ -88,15 +88,13 @@ public:
     std::string token_bytes(TokenId id) const {
         require_token(id);
         const AddedToken* added = added_token(id);
-        if (added) return added->content;
-        const auto* byte_pair = std::get_if<BytePair>(&model());
-        return std::string(byte_pair ? byte_pair->token_bytes(id) : detail::text_of(model(), id));
+        return std::string(added ? std::string_view(added->content) : model().token_bytes(id));
     }
 
     /// The id of a token that its file writes so.
     std::optional<TokenId> token_id(std::string_view text) const {
         if (const AddedToken* added = core_->pipeline.added().find(text)) return added->id;
-        const TokenId id = detail::find_token(model(), text);
+        const TokenId id = model().find(text);
         return id == detail::absent ? std::nullopt : std::optional(id);
     }
 
@@ -110,10 +108,10 @@ public:
         detail::EncodeState state(text.size());
         std::vector<TokenId>& ids = state.tokens.ids;
         ids.reserve(text.size() / 3 + 8);
-        if (options.add_special_tokens) ids = core_->surroundings->before;
-        core_->pipeline.encode(text, options.special_tokens, state);
+        if (options.add_special_tokens) ids = surroundings().before;
+        pipeline().encode(text, options.special_tokens, state);
         if (options.add_special_tokens)
-            ids.insert(ids.end(), core_->surroundings->after.begin(), core_->surroundings->after.end());
+            ids.insert(ids.end(), surroundings().after.begin(), surroundings().after.end());
         return std::move(ids);
     }
 
@@ -160,23 +158,25 @@ public:
     std::string decode_bytes(std::span<const TokenId> ids, const DecodeOptions& options = {}) const {
         if (!core_->decodes_bytes) return decode(ids, options);
         std::string bytes;
-        const auto* byte_pair = std::get_if<BytePair>(&model());
         for (const TokenId id : ids) {
             require_token(id);
             if (options.skip_special_tokens && is_special(id)) continue;
             if (const AddedToken* added = added_token(id)) {
                 const std::string& text = core_->pipeline.added().normalized(*added);
                 bytes += core_->keeps_added ? text : detail::bytes_of_written(text);
-            } else if (byte_pair && byte_pair->units() == BytePairUnits::bytes) {
-                bytes += byte_pair->token_bytes(id);
+            } else if (model().has_byte_units()) {
+                bytes += model().token_bytes(id);
             } else {
-                bytes += detail::bytes_of_written(detail::text_of(model(), id));
+                bytes += detail::bytes_of_written(model()[id]);
             }
         }
         return bytes;
     }
 
 private:
+    friend class StreamEncoder;
+    friend class StreamDecoder;
+
     enum class Kind : std::uint8_t { none, model, added, special };
 
     /// The template's tokens around one text.
@@ -184,38 +184,39 @@ private:
         std::vector<TokenId> before, after;
     };
 
-    struct Core {
+    struct Core final : detail::TokenTextSource {
         explicit Core(TokenizerParts parts) : pipeline(std::move(parts)) {
             const TokenizerModel& model = pipeline.parts().model;
-            kinds.resize(detail::vocabulary_size(model), Kind::none);
+            kinds.resize(model.size(), Kind::none);
             for (TokenId id = 0; id < kinds.size(); ++id) {
-                if (detail::has_token(model, id)) kinds[id] = Kind::model;
+                if (model.has(id)) kinds[id] = Kind::model;
             }
             for (const AddedToken& token : pipeline.added().tokens()) {
-                if (token.id >= Vocabulary::maximum_size) {
-                    throw Error("expected token ids below " + std::to_string(Vocabulary::maximum_size) + ", got " +
-                                std::to_string(token.id) + " for \"" + token.content + "\"");
-                }
                 if (token.id >= kinds.size()) kinds.resize(std::size_t{token.id} + 1, Kind::none);
                 kinds[token.id] = token.special ? Kind::special : Kind::added;
             }
             const auto& decoder = pipeline.parts().decoder;
             if (decoder && decoder->size() == 1) {
-                keeps_added = std::holds_alternative<decoder::Bytes>((*decoder)[0]);
-                decodes_bytes = keeps_added || std::holds_alternative<decoder::ByteLevel>((*decoder)[0]);
+                keeps_added = (*decoder)[0].get_if<decoder::Bytes>();
+                decodes_bytes = keeps_added || (*decoder)[0].get_if<decoder::ByteLevel>();
             }
             find_surroundings();
         }
 
         /// Lets the post-processor surround one token, and sees what it put where.
         void find_surroundings() {
-            detail::EncodedParts parts(1);
-            parts[0].encoding.ids = {detail::absent};
-            const Encoding whole = detail::process(pipeline.parts().post_processor, std::move(parts), true,
-                                                   [](TokenId, std::string_view) { return std::string_view(); });
+            detail::EncodedTexts texts{std::vector<detail::EncodedTexts::Part>(1)};
+            texts.parts[0].encoding.ids = {detail::absent};
+            const Encoding whole = detail::process(pipeline.parts().post_processor, std::move(texts));
             const auto at = std::find(whole.ids.begin(), whole.ids.end(), detail::absent);
             if (std::count(whole.ids.begin(), whole.ids.end(), detail::absent) != 1) return;
             surroundings = Surroundings{{whole.ids.begin(), at}, {at + 1, whole.ids.end()}};
+        }
+
+        /// Added tokens have the text that they stand for, with the whitespace that they took.
+        std::string_view text_of(TokenId id, std::string_view source) const override {
+            if (id >= kinds.size() || kinds[id] == Kind::none) return {};
+            return kinds[id] == Kind::model ? pipeline.parts().model[id] : source;
         }
 
         detail::Pipeline pipeline;
@@ -225,10 +226,21 @@ private:
         std::optional<Surroundings> surroundings;  // none if the template drops or repeats a text
     };
 
-    static void require_utf8(std::string_view text, const EncodeOptions& options) {
+    const detail::Pipeline& pipeline() const { return core_->pipeline; }
+    bool decodes_bytes() const { return core_->decodes_bytes; }
+
+    /// The template's tokens around one text. Throws Error if it drops or repeats the text.
+    const Surroundings& surroundings() const {
+        if (!core_->surroundings) throw Error("expected a template that holds the text once, got another");
+        return *core_->surroundings;
+    }
+
+    /// With `is_whole` false, more text may follow.
+    static void require_utf8(std::string_view text, const EncodeOptions& options, bool is_whole = true) {
         if (!options.refuse_invalid_utf8) return;
         for (std::size_t at = 0; at < text.size();) {
             const Utf8Character character = decode_utf8_character(text.substr(at));
+            if (character.is_cut_off && !is_whole) return;
             if (character.code_point == Utf8Character::invalid)
                 throw Error("expected text in UTF-8, got other bytes at byte " + std::to_string(at));
             at += character.size;
@@ -252,7 +264,7 @@ private:
             require_token(id);
             if (options.skip_special_tokens && is_special(id)) continue;
             const AddedToken* added = added_token(id);
-            texts.emplace_back(added ? core_->pipeline.added().normalized(*added) : detail::text_of(model(), id));
+            texts.emplace_back(added ? core_->pipeline.added().normalized(*added) : model()[id]);
         }
         return texts;
     }
@@ -265,57 +277,53 @@ private:
 
     Encoding encode_texts(std::span<const std::string_view> texts, const EncodeOptions& options) const {
         const bool is_cut = options.truncate && truncation_;
-        detail::EncodedParts parts;
+        detail::EncodedTexts encoded;
+        encoded.adds_tokens = options.add_special_tokens;
+        encoded.texts_of_tokens = core_.get();
         for (std::size_t i = 0; i < texts.size(); ++i) {
             require_utf8(texts[i], options);
             detail::EncodeState state(0);
             state.tokens.has_spans = true;
-            detail::PieceEnds ends;
-            core_->pipeline.encode(texts[i], options.special_tokens, state, is_cut ? &ends : nullptr);
+            std::vector<std::size_t> ends, added_ends;
+            if (is_cut) state.ends = &ends;
+            core_->pipeline.encode(texts[i], options.special_tokens, state, is_cut ? &added_ends : nullptr);
             Encoding encoding;
             encoding.ids = std::move(state.tokens.ids);
             encoding.offsets = std::move(state.tokens.spans);
             encoding.type_ids.assign(encoding.ids.size(), static_cast<std::uint32_t>(i));
             encoding.special_mask.assign(encoding.ids.size(), 0);
             encoding.attention_mask.assign(encoding.ids.size(), 1);
-            if (is_cut) limit(encoding, ends, i);
-            parts.push_back({std::move(encoding), texts[i]});
+            if (is_cut) limit(encoding, ends, added_ends, i);
+            encoded.parts.push_back({std::move(encoding), texts[i]});
         }
         if (is_cut) {
             const std::size_t added =
-                options.add_special_tokens ? detail::added_by(this->parts().post_processor, texts.size() == 2) : 0;
-            std::vector<Encoding> encodings;
-            for (detail::EncodedPart& part : parts) encodings.push_back(std::move(part.encoding));
-            detail::truncate(encodings, *truncation_,
-                             truncation_->max_length - std::min(added, truncation_->max_length));
-            for (std::size_t i = 0; i < parts.size(); ++i) parts[i].encoding = std::move(encodings[i]);
+                options.add_special_tokens ? detail::count_added(parts().post_processor, texts.size()) : 0;
+            detail::truncate(encoded.parts[0].encoding, texts.size() > 1 ? &encoded.parts[1].encoding : nullptr,
+                             *truncation_, truncation_->max_length - std::min(added, truncation_->max_length));
         }
-        Encoding whole = detail::process(this->parts().post_processor, std::move(parts), options.add_special_tokens,
-                                         [this](TokenId id, std::string_view text) { return shown_text(id, text); });
+        Encoding whole = detail::process(parts().post_processor, std::move(encoded));
         if (options.pad && padding_) detail::pad({&whole, 1}, *padding_);
         return whole;
     }
 
-    /// The text of a token as the model or the text that it stands for has it.
-    std::string_view shown_text(TokenId id, std::string_view text) const {
-        if (!has_token(id)) return {};
-        return added_token(id) ? text : detail::text_of(model(), id);
-    }
-
     /// Cuts a text off after the piece with which it is long enough, as Hugging Face's tokenizers do: that
-    /// decides which of two texts is the longer.
-    void limit(Encoding& encoding, const detail::PieceEnds& pieces, std::size_t index) const {
-        const bool is_whole = truncation_->strategy == TruncationStrategy::only_second && index == 0;
-        if (is_whole) return;
-        const std::size_t size = encoding.ids.size();
+    /// decides which of two texts is the longer. They don't look at added tokens.
+    void limit(Encoding& encoding, const std::vector<std::size_t>& ends, const std::vector<std::size_t>& added_ends,
+               std::size_t index) const {
+        if (truncation_->strategy == TruncationStrategy::only_second && index == 0) return;
+        const std::size_t size = encoding.ids.size(), wanted = truncation_->max_length;
+        const auto is_added = [&](std::size_t end) {
+            return std::binary_search(added_ends.begin(), added_ends.end(), end);
+        };
         if (truncation_->direction == Side::right) {
-            for (const auto& [end, is_added] : pieces.ends) {
-                if (!is_added && end >= truncation_->max_length) return detail::truncate(encoding, end, Side::right);
+            for (const std::size_t end : ends) {
+                if (end >= wanted && !is_added(end)) return detail::truncate(encoding, end, Side::right);
             }
         } else {
-            for (std::size_t i = pieces.ends.size(); i-- > 0;) {
-                const std::size_t begin = i == 0 ? 0 : pieces.ends[i - 1].tokens;
-                if (!pieces.ends[i].is_added && size - begin >= truncation_->max_length)
+            for (std::size_t i = ends.size(); i-- > 0;) {
+                const std::size_t begin = i == 0 ? 0 : ends[i - 1];
+                if (size - begin >= wanted && !is_added(ends[i]))
                     return detail::truncate(encoding, size - begin, Side::left);
             }
         }
@@ -327,5 +335,3 @@ private:
 };
 
 }  // namespace tenon
-
-#include "tenon/tokenizer/read_tokenizer.hpp"  // what load needs, which needs the class

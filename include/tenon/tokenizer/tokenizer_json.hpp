@@ -19,9 +19,12 @@
 #include "tenon/core/error.hpp"
 #include "tenon/io/file.hpp"
 #include "tenon/io/json.hpp"
-#include "tenon/tokenizer/model_vocabulary.hpp"
+#include "tenon/tokenizer/byte_pair.hpp"
 #include "tenon/tokenizer/parts.hpp"
 #include "tenon/tokenizer/tokenizer_json_parts.hpp"
+#include "tenon/tokenizer/unigram.hpp"
+#include "tenon/tokenizer/word_level.hpp"
+#include "tenon/tokenizer/word_piece.hpp"
 
 namespace tenon {
 
@@ -330,11 +333,11 @@ inline TokenizerModel make_model(const Json& json, const JsonModel& model, bool 
 inline void number_added_tokens(std::vector<AddedToken>& tokens, const TokenizerModel& model) {
     StringTable numbered;
     std::vector<TokenId> ids;
-    auto next = static_cast<TokenId>(token_count(model));
+    auto next = static_cast<TokenId>(model.count());
     for (AddedToken& token : tokens) {
         const std::uint32_t index = numbered.add(token.content);
         if (index == ids.size()) {
-            const TokenId id = find_token(model, token.content);
+            const TokenId id = model.find(token.content);
             ids.push_back(id == absent ? next++ : id);
         }
         token.id = ids[index];
@@ -351,7 +354,7 @@ inline TokenizerParts make_parts(std::vector<char> text, std::string where) {
     if (!model_json.is(JsonKind::object)) model_json.fail("an object");
     PreTokenizer pre_tokenizer = detail::read_pre_tokenizer(root.find("pre_tokenizer"));
     const bool is_byte_level =
-        !pre_tokenizer.empty() && std::holds_alternative<pre_tokenizer::ByteLevel>(pre_tokenizer.back());
+        !pre_tokenizer.empty() && pre_tokenizer.back().get_if<pre_tokenizer::ByteLevel>();
     TokenizerParts parts{detail::make_model(model_json, model, is_byte_level)};
     parts.pre_tokenizer = std::move(pre_tokenizer);
     parts.normalizer = detail::read_normalizer(root.find("normalizer"));

@@ -7,13 +7,20 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "tenon/core/error.hpp"
 #include "tenon/io/json.hpp"
 #include "tenon/tokenizer/base64.hpp"
+#include "tenon/tokenizer/byte_level.hpp"
+#include "tenon/tokenizer/byte_pair.hpp"
+#include "tenon/tokenizer/decoders.hpp"
+#include "tenon/tokenizer/normalizers.hpp"
 #include "tenon/tokenizer/parts.hpp"
+#include "tenon/tokenizer/post_processors.hpp"
+#include "tenon/tokenizer/pre_tokenizers.hpp"
+#include "tenon/tokenizer/unigram.hpp"
+#include "tenon/tokenizer/word_piece.hpp"
 
 /// Reads the parts of a tokenizer.json, all but the large ones.
 namespace tenon::detail {
@@ -269,7 +276,8 @@ inline PostProcessor read_post_processor(std::optional<Json> json) {
                                               flag_or(step, "trim_offsets", true),
                                               flag_or(step, "add_prefix_space", true)});
         } else if (type == "ByteLevel") {
-            steps.push_back(read_byte_level(step));
+            const pre_tokenizer::ByteLevel fields = read_byte_level(step);
+            steps.push_back(ByteLevel{fields.add_prefix_space, fields.trim_offsets, fields.use_regex});
         } else {
             step.at("type").fail("the name of a post-processor");
         }

@@ -24,6 +24,46 @@ struct UnigramToken {
     bool is_in_text = true;  ///< whether text can hold it; control tokens and bytes it can't
 };
 
+/// The tokens of a unigram model, whose ids are their places.
+class UnigramVocabulary {
+public:
+    explicit UnigramVocabulary(std::vector<UnigramToken> tokens) : tokens_(std::move(tokens)) {
+        trie_ = make_trie([](const UnigramToken&) { return true; });
+    }
+
+    TokenId size() const { return static_cast<TokenId>(tokens_.size()); }
+    std::size_t count() const { return tokens_.size(); }
+    bool has(TokenId id) const { return id < tokens_.size(); }
+    std::string_view operator[](TokenId id) const { return tokens_[id].text; }
+    const std::vector<UnigramToken>& tokens() const { return tokens_; }
+
+    /// The id of the token with this text, the last of several, or `detail::absent`.
+    TokenId find(std::string_view text) const {
+        std::uint32_t node = detail::ByteTrie::root;
+        for (const char byte : text) {
+            node = trie_.child_of(node, byte);
+            if (node == detail::absent) return detail::absent;
+        }
+        return trie_.value_at(node);
+    }
+
+    const detail::ByteTrie& trie() const { return trie_; }
+
+    /// The trie of those tokens that `is_in`.
+    template <class IsIn>
+    detail::ByteTrie make_trie(IsIn&& is_in) const {
+        std::vector<std::pair<std::string_view, std::uint32_t>> strings;
+        for (TokenId id = 0; id < size(); ++id) {
+            if (is_in(tokens_[id])) strings.emplace_back(tokens_[id].text, id);
+        }
+        return detail::ByteTrie(std::move(strings));
+    }
+
+private:
+    std::vector<UnigramToken> tokens_;
+    detail::ByteTrie trie_;
+};
+
 /// What a unigram model does apart from its tokens.
 struct UnigramOptions {
     std::optional<TokenId> unknown = {};  ///< the token of characters that no other covers
@@ -41,38 +81,25 @@ class Unigram {
 public:
     /// Throws Error if the unknown token is none of the tokens.
     Unigram(std::vector<UnigramToken> tokens, UnigramOptions options)
-        : tokens_(std::move(tokens)), options_(options) {
-        if (options_.unknown && *options_.unknown >= tokens_.size()) {
-            throw Error("expected an unknown token below " + std::to_string(tokens_.size()) + ", got " +
+        : vocabulary_(std::move(tokens)), options_(options) {
+        if (options_.unknown && !vocabulary_.has(*options_.unknown)) {
+            throw Error("expected an unknown token below " + std::to_string(vocabulary_.size()) + ", got " +
                         std::to_string(*options_.unknown));
         }
-        std::vector<std::pair<std::string_view, std::uint32_t>> in_text, all;
         double lowest = std::numeric_limits<double>::infinity();
-        for (TokenId id = 0; id < tokens_.size(); ++id) {
-            all.emplace_back(tokens_[id].text, id);
-            if (tokens_[id].is_in_text) in_text.emplace_back(tokens_[id].text, id);
-            lowest = std::min(lowest, tokens_[id].score);
+        bool are_all_in_text = true;
+        for (const UnigramToken& token : vocabulary_.tokens()) {
+            lowest = std::min(lowest, token.score);
+            are_all_in_text &= token.is_in_text;
         }
-        in_text_ = detail::ByteTrie(std::move(in_text));
-        all_ = detail::ByteTrie(std::move(all));
         unknown_score_ = options_.lowest_score.value_or(lowest) - 10.0;
-        for (std::size_t byte = 0; byte < 256; ++byte) {
-            fallback_[byte] = find(detail::byte_token(static_cast<std::uint8_t>(byte)));
-        }
+        if (!are_all_in_text) in_text_ = vocabulary_.make_trie([](const auto& token) { return token.is_in_text; });
+        for (std::size_t byte = 0; byte < 256; ++byte)
+            fallback_[byte] = vocabulary_.find(detail::byte_token(static_cast<std::uint8_t>(byte)));
     }
 
-    const std::vector<UnigramToken>& tokens() const { return tokens_; }
+    const UnigramVocabulary& vocabulary() const { return vocabulary_; }
     const UnigramOptions& options() const { return options_; }
-
-    /// The id of the token with this text, the last of several, or `detail::absent`.
-    TokenId find(std::string_view text) const {
-        std::uint32_t node = detail::ByteTrie::root;
-        for (const char byte : text) {
-            node = all_.child_of(node, byte);
-            if (node == detail::absent) return detail::absent;
-        }
-        return all_.value_at(node);
-    }
 
     /// Appends the tokens of a piece that begins at `offset`. Throws Error for an unknown character if there
     /// is no unknown token.
@@ -107,6 +134,7 @@ private:
             throw Error("expected pieces of text below 4294967295 bytes, got one of " +
                         std::to_string(piece.size()));
         }
+        const detail::ByteTrie& trie = in_text_ ? *in_text_ : vocabulary_.trie();
         scratch.scores.assign(piece.size() + 1, 0.0);
         scratch.tokens.assign(piece.size() + 1, detail::absent);
         scratch.starts.assign(piece.size() + 1, 0);
@@ -121,8 +149,8 @@ private:
                 scratch.tokens[end] = id;
                 scratch.starts[end] = static_cast<std::uint32_t>(begin);
             };
-            in_text_.for_each_prefix(rest, [&](std::size_t size, TokenId id) {
-                offer(begin + size, tokens_[id].score + score_here, id);
+            trie.for_each_prefix(rest, [&](std::size_t size, TokenId id) {
+                offer(begin + size, vocabulary_.tokens()[id].score + score_here, id);
                 has_character |= size == character_size;
             });
             if (!has_character) {
@@ -144,7 +172,7 @@ private:
                         detail::TokenList& to) const {
         if (begin == end) return;
         const std::string_view unknown = piece.substr(begin, end - begin);
-        const TokenId id = options_.is_sentence_piece ? detail::absent : find(unknown);
+        const TokenId id = options_.is_sentence_piece ? detail::absent : vocabulary_.find(unknown);
         if (id == detail::absent && options_.byte_fallback && has_fallback(unknown))
             return append_bytes(unknown, offset + begin, to);
         to.push(id == detail::absent ? *options_.unknown : id, offset + begin, offset + end);
@@ -164,9 +192,9 @@ private:
         });
     }
 
-    std::vector<UnigramToken> tokens_;
+    UnigramVocabulary vocabulary_;
     UnigramOptions options_;
-    detail::ByteTrie in_text_, all_;
+    std::optional<detail::ByteTrie> in_text_;  // unless all tokens are in text
     double unknown_score_;
     TokenId fallback_[256];
 };

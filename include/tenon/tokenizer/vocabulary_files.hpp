@@ -14,6 +14,8 @@
 #include "tenon/io/file.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
 #include "tenon/tokenizer/hash_tables.hpp"
+#include "tenon/tokenizer/byte_level.hpp"
+#include "tenon/tokenizer/byte_pair.hpp"
 #include "tenon/tokenizer/parts.hpp"
 #include "tenon/tokenizer/unicode.hpp"
 
