@@ -22,6 +22,18 @@ __device__ __forceinline__ void pass_turn(unsigned* turn, unsigned number) {
         asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(turn), "r"(number) : "memory");
 }
 
+/// Adds four numbers to those in memory, without waiting for it. By turns, the order of such sums is set.
+__device__ __forceinline__ void add_in_memory(float4* to, const float (&numbers)[4]) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(numbers[0]),
+                 "f"(numbers[1]), "f"(numbers[2]), "f"(numbers[3])
+                 : "memory");
+#else
+    for (int i = 0; i < 4; ++i)
+        asm volatile("red.relaxed.gpu.global.add.f32 [%0], %1;" ::"l"(&to->x + i), "f"(numbers[i]) : "memory");
+#endif
+}
+
 /// The number of a block in the order in which blocks really start. `count` starts as 0.
 __device__ __forceinline__ unsigned ticket(unsigned* count) {
     __shared__ unsigned own;
