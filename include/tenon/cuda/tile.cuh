@@ -114,11 +114,14 @@ public:
         row_ = tile.address + static_cast<std::uint32_t>((first + row) * Tile::row_bytes);
         chunk_ = static_cast<std::uint32_t>((right ^ Tile::permutation(row)) << 4);
     }
-    /// The 16 x 16 block of rows 16 i and columns 16 j on.
+    /// The lane's row of the 16 x 16 block of rows 16 i and columns 16 j on.
+    __device__ __forceinline__ std::uint32_t at(int i, int j) const {
+        return row_ + (chunk_ ^ static_cast<std::uint32_t>(j << 5)) +
+               static_cast<std::uint32_t>(16 * i * Tile::row_bytes);
+    }
+    /// That block.
     __device__ __forceinline__ void load(int i, int j, std::uint32_t (&to)[4]) const {
-        load_matrices<transposed>(row_ + (chunk_ ^ static_cast<std::uint32_t>(j << 5)) +
-                                      static_cast<std::uint32_t>(16 * i * Tile::row_bytes),
-                                  to);
+        load_matrices<transposed>(at(i, j), to);
     }
 
 private:

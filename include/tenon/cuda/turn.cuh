@@ -15,7 +15,8 @@ __device__ __forceinline__ void wait_for_turn(const unsigned* turn, unsigned num
     __syncwarp();
 }
 
-/// Says that it is turn `number`. All that the warp has written can be seen by then.
+/// Says that it is turn `number`. All that the warp has written can be seen by then: it waits for that, and
+/// some 1000 cycles in any case.
 __device__ __forceinline__ void pass_turn(unsigned* turn, unsigned number) {
     __syncwarp();
     if (threadIdx.x % 32 == 0)

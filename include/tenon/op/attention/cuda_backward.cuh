@@ -12,12 +12,13 @@ namespace tenon::cuda {
 /// causal order and window say.
 template <class Tiling>
 struct BackwardRange {
-    int query_length, position /* of query 0 */, key_tiles, window;
+    int query_length, position /* of query 0 */, query_tiles, key_tiles, window;
     bool is_causal;
 
     __device__ BackwardRange(const kernel::AttentionShape& shape, const AttentionOptions& options)
         : query_length(static_cast<int>(shape.query_length)),
           position(static_cast<int>(shape.key_length - shape.query_length)),
+          query_tiles((query_length + Tiling::queries - 1) / Tiling::queries),
           key_tiles(static_cast<int>((shape.key_length + Tiling::keys - 1) / Tiling::keys)),
           window(options.window),
           is_causal(options.causal || options.window > 0) {}
@@ -104,7 +105,7 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
         return typename Shared::Scores{base + Shared::Keys::bytes + Shared::Values::bytes +
                                        (Tiling::sharing == 1 && (i & 1) ? Shared::Scores::bytes : 0)};
     };
-    const typename Shared::Scores weights{base + Shared::Keys::bytes + Shared::Values::bytes +
+    const typename Shared::Scores weights_tile{base + Shared::Keys::bytes + Shared::Values::bytes +
                                           Shared::Scores::bytes};  // if warps share keys
     keys.template copy<threads>(call.keys.at(batch, key, key_value_head), call.keys.time_stride,
                                 key_length - key, key_chunks, thread);
@@ -158,7 +159,7 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
     const Left<typename Shared::Values> value_rows(values, warp_row);
     const float scale = tenon::detail::ScoreRule<float>(shape, call.options, 0).scale;
     const bool wants_queries = call.grad_queries.is_wanted();
-    unsigned *turn = nullptr, next_turn = 0;  // to be passed
+    const int span = query_sums.span, spans = (range.query_tiles + span - 1) / span;
     const auto add_grad_queries = [&](int i, BackwardStep step) {
         constexpr int row_parts = tile_queries / Tiling::query_rows;
         const int row = warp % row_parts * Tiling::query_rows,
@@ -168,27 +169,29 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
         multiply_add<T, Tiling::keys / 16>(
             sums, LeftTransposed<typename Shared::Scores>(score_gradients_of(i), row / 16),
             Right<typename Shared::Keys>(keys, 0, column / 16));
-        const int head = first_head + step.head, number = own.key_tile - range.first_key_tile(step.tile);
-        const std::int64_t place = ((std::int64_t{batch} * shape.heads + head) *
-                                        ((query_length + tile_queries - 1) / tile_queries) +
-                                    step.tile) *
-                                       Tiling::warps +
-                                   warp;
-        const PartialSums<Tiling::query_rows, Tiling::query_columns> partial(query_sums.sums, place);
-        if (number > 0) wait_for_turn(query_sums.turns + 1 + place, static_cast<unsigned>(number));
+        const int head = first_head + step.head, first = range.first_key_tile(step.tile);
+        const PartialSums<Tiling::query_rows, Tiling::query_columns> partial(
+            query_sums.sums,
+            ((std::int64_t{batch} * shape.heads + head) * range.query_tiles + step.tile) * Tiling::warps + warp);
+        const int own_span = step.tile / span;
+        unsigned* const turn =
+            query_sums.turns + 1 +
+            ((std::int64_t{batch} * shape.key_value_heads + key_value_head) * spans + own_span) * Tiling::warps +
+            warp;
+        const int number = own.key_tile - range.first_key_tile(own_span * span);
+        if (number > 0 && step.head == 0 && (step.tile == last_tile || step.tile % span == span - 1))
+            wait_for_turn(turn, static_cast<unsigned>(number));
         if (own.key_tile == range.last_key_tile(step.tile)) {
-            if (number > 0) partial.add_to(sums);
+            if (own.key_tile > first) partial.add_to(sums);
             contribute_sums(sums, scale, call.grad_queries, batch, head, step.tile * tile_queries + row,
                             column);
+        } else if (own.key_tile > first) {
+            partial.add(sums);
         } else {
-            if (number > 0)
-                partial.add(sums);
-            else
-                partial.store(sums);
-            // Passed on when other work has hidden the wait for memory.
-            turn = query_sums.turns + 1 + place;
-            next_turn = static_cast<unsigned>(number + 1);
+            partial.store(sums);
         }
+        if (step.head == group - 1 && (step.tile == first_tile || step.tile % span == 0))
+            pass_turn(turn, static_cast<unsigned>(number + 1));
     };
 
     int i = 0;
@@ -207,7 +210,7 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
             if (range.is_causal && warp_key >= first_position + part) {
                 const Factor<T, rows, part> none{};
                 store_factor(none, score_gradients_of(i), warp_row, first);
-                if constexpr (Tiling::sharing > 1) store_factor(none, weights, warp_row, first);
+                if constexpr (Tiling::sharing > 1) store_factor(none, weights_tile, warp_row, first);
                 continue;
             }
             const QueryTerms* const query_terms = terms_of(i) + first;
@@ -215,15 +218,7 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
             scores.clear();
             multiply_add<T, Tiling::key_width / 16>(
                 scores, key_rows, RightTransposed<typename Shared::Queries>(queries_of(i), first));
-#pragma unroll
-            for (int j = 0; j < part / 4; ++j) {
-                const float delta = query_terms[j / 2 * 8 + column_of_lane() + j % 2].delta;
-#pragma unroll
-                for (int k = 0; k < rows / 8; ++k)
-                    gradients.block[k / 2][j / 2][k % 2 * 2 + j % 2] = -delta;
-            }
-            multiply_add<T, Tiling::value_width / 16>(
-                gradients, value_rows, RightTransposed<typename Shared::GradOut>(grad_out_of(i), first));
+            Sums<rows, part> weights;
             const auto weigh = [&](auto is_cut) {
 #pragma unroll
                 for (int j = 0; j < part / 4; ++j) {
@@ -242,10 +237,9 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
                         bool counts = !decltype(is_cut)::value || seen.holds(row_key);
                         if constexpr (is_general)
                             if (allowed != nullptr) counts = counts && allowed[row_key];
-                        to_weight_and_gradient<is_general>(
+                        weights.block[k / 2][j / 2][k % 2 * 2 + j % 2] = to_weight<is_general>(
                             rule, scale * log2_of_e, first_position + column - row_key, log2_sum, counts,
-                            scores.block[k / 2][j / 2][k % 2 * 2 + j % 2],
-                            gradients.block[k / 2][j / 2][k % 2 * 2 + j % 2]);
+                            scores.block[k / 2][j / 2][k % 2 * 2 + j % 2]);
                     }
                 }
             };
@@ -253,34 +247,57 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
                 weigh(std::true_type());
             else
                 weigh(std::false_type());
-            const Factor<T, rows, part> weight_factor = rounded_factor<T>(scores),
-                                        gradient_factor = rounded_factor<T>(gradients);
-            store_factor(gradient_factor, score_gradients_of(i), warp_row, first);
-            if constexpr (Tiling::sharing > 1) {
-                store_factor(weight_factor, weights, warp_row, first);
-            } else {
+            const Factor<T, rows, part> weight_factor = rounded_factor<T>(weights);
+            if constexpr (Tiling::sharing > 1) store_factor(weight_factor, weights_tile, warp_row, first);
+#if ORDER == 1
+            if constexpr (Tiling::sharing == 1)
                 multiply_add<T, part / 16>(grad_values, weight_factor,
                                            Right<typename Shared::GradOut>(grad_out_of(i), first));
+#endif
+#pragma unroll
+            for (int j = 0; j < part / 4; ++j) {
+                const float delta = query_terms[j / 2 * 8 + column_of_lane() + j % 2].delta;
+#pragma unroll
+                for (int k = 0; k < rows / 8; ++k)
+                    gradients.block[k / 2][j / 2][k % 2 * 2 + j % 2] = -delta;
+            }
+            multiply_add<T, Tiling::value_width / 16>(
+                gradients, value_rows, RightTransposed<typename Shared::GradOut>(grad_out_of(i), first));
+#if ORDER == 0
+            if constexpr (Tiling::sharing == 1)
+                multiply_add<T, part / 16>(grad_values, weight_factor,
+                                           Right<typename Shared::GradOut>(grad_out_of(i), first));
+#endif
+#pragma unroll
+            for (int j = 0; j < part / 8; ++j)
+#pragma unroll
+                for (int k = 0; k < rows / 16; ++k)
+#pragma unroll
+                    for (int l = 0; l < 4; ++l) gradients.block[k][j][l] *= scores.block[k][j][l];
+            const Factor<T, rows, part> gradient_factor = rounded_factor<T>(gradients);
+            store_factor(gradient_factor, score_gradients_of(i), warp_row, first);
+#if ORDER == 2
+            if constexpr (Tiling::sharing == 1)
+                multiply_add<T, part / 16>(grad_values, weight_factor,
+                                           Right<typename Shared::GradOut>(grad_out_of(i), first));
+#endif
+            if constexpr (Tiling::sharing == 1)
                 multiply_add<T, part / 16>(grad_keys, gradient_factor,
                                            Right<typename Shared::Queries>(queries_of(i), first));
-            }
         }
         if constexpr (Tiling::sharing > 1) {
             __syncthreads();  // the weights and the gradients of all scores are there
             if (wants_queries) add_grad_queries(i, now);
             multiply_add<T, tile_queries / 16>(
-                grad_values, Left<typename Shared::Scores>(weights, warp_row),
+                grad_values, Left<typename Shared::Scores>(weights_tile, warp_row),
                 Right<typename Shared::GradOut>(grad_out_of(i), 0, share * value_columns / 16));
             multiply_add<T, tile_queries / 16>(
                 grad_keys, Left<typename Shared::Scores>(score_gradients_of(i), warp_row),
                 Right<typename Shared::Queries>(queries_of(i), 0, share * key_columns / 16));
         }
-        if (turn != nullptr) pass_turn(turn, next_turn);
-        turn = nullptr;
     }
     __syncthreads();  // the stages' memory is free
     if (Tiling::sharing == 1 && wants_queries && i > 0) add_grad_queries(i - 1, before);
-    if (turn != nullptr) pass_turn(turn, next_turn);
 
     float* const scratch =
         reinterpret_cast<float*>(shared_bytes + Shared::rows_bytes + warp * Shared::gradient_bytes);
@@ -322,7 +339,7 @@ void attend_backward_by_tiles(const AttentionBackward<T>& call) {
            {static_cast<unsigned>(key_tiles * shape.batch * shape.key_value_heads),
             static_cast<unsigned>(Tiling::threads), Tiling::template Shared<T>::bytes},
            call, static_cast<const QueryTerms*>(terms.data()),
-           QuerySums{static_cast<float4*>(sums.data()), static_cast<unsigned*>(turns.data())});
+           QuerySums{static_cast<float4*>(sums.data()), static_cast<unsigned*>(turns.data()), SPAN});
 }
 
 }  // namespace tenon::cuda

@@ -50,6 +50,7 @@ struct BackwardTiling {
 struct QuerySums {
     float4* sums;
     unsigned* turns;  // the first one counts tickets
+    int span;
 };
 
 /// What the weights of a query's keys are computed again from, and the gradient of its scores: its
@@ -87,28 +88,37 @@ __global__ void attention_query_terms(AttentionBackward<T> call, QueryTerms* ter
     terms[row] = {log_sum == -infinity<float> ? infinity<float> : log_sum * log2_of_e, sum};
 }
 
-/// A score's weight, and the gradient of the scaled product that it is made of; both in place. `gradient`
-/// starts as the gradient of the weight, less the query's delta.
+/// A score's weight. `score` becomes what the gradient of the weight, less the query's delta, is multiplied
+/// by to give the gradient of the scaled product that the score is made of.
 template <bool is_general>
-__device__ __forceinline__ void to_weight_and_gradient(const tenon::detail::ScoreRule<float>& rule,
-                                                       float scale, int distance, float log2_sum, bool counts,
-                                                       float& score, float& gradient) {
+__device__ __forceinline__ float to_weight(const tenon::detail::ScoreRule<float>& rule, float scale,
+                                           int distance, float log2_sum, bool counts, float& score) {
     float weight;
     if constexpr (is_general) {
         const float capped = rule.capped(score * rule.scale);
         weight = power_of_two(rule.biased(capped, static_cast<float>(distance)) * log2_of_e - log2_sum);
-        gradient = rule.through_cap(gradient, capped);
+        if (!counts) weight = 0;
+        score = rule.through_cap(weight, capped);
     } else {
         weight = power_of_two(fmaf(score, scale, -log2_sum));
+        if (!counts) weight = 0;
+        score = weight;
     }
-    score = counts ? weight : 0;
-    gradient = counts ? weight * gradient : 0;
+    return weight;
 }
 
-/// A warp's left factor to rows and columns of a shared tile.
+/// A warp's left factor to rows and columns of a shared tile, multiples of 16.
 template <class Tile, class T, int rows, int depth>
 __device__ __forceinline__ void store_factor(const Factor<T, rows, depth>& factor, const Tile& tile,
                                              int first_row, int first_column) {
+#if __CUDA_ARCH__ >= 900
+    const Left<Tile> to(tile, first_row);
+#pragma unroll
+    for (int i = 0; i < rows / 16; ++i)
+#pragma unroll
+        for (int j = 0; j < depth / 16; ++j)
+            store_matrices(to.at(i, first_column / 16 + j), factor.block[i][j]);
+#else
 #pragma unroll
     for (int i = 0; i < rows / 16; ++i)
 #pragma unroll
@@ -121,6 +131,7 @@ __device__ __forceinline__ void store_factor(const Factor<T, rows, depth>& facto
                                                     static_cast<std::uint32_t>(2 * column_of_lane())),
                     "r"(factor.block[i][j][k])
                     : "memory");
+#endif
 }
 
 /// A warp's sums in memory, to which blocks add in turn.
