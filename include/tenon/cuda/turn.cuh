@@ -31,7 +31,8 @@ __device__ __forceinline__ void add_in_memory(float4* to, const float (&numbers)
                  : "memory");
 #else
     for (int i = 0; i < 4; ++i)
-        asm volatile("red.relaxed.gpu.global.add.f32 [%0], %1;" ::"l"(&to->x + i), "f"(numbers[i]) : "memory");
+        asm volatile("red.relaxed.gpu.global.add.f32 [%0], %1;" ::"l"(&to->x + i), "f"(numbers[i])
+                     : "memory");
 #endif
 }
 

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include <tenon/cuda/turn.cuh>
+#include <tenon/cuda/warp_roles.cuh>
 #include <tenon/op/attention/cuda_backward_tiling.cuh>
 
 namespace tenon::cuda {
@@ -53,7 +54,7 @@ struct BackwardBlock {
 
     __device__ BackwardBlock(const kernel::AttentionShape& shape, int tiles, int number) {
         const int groups = static_cast<int>(shape.key_value_heads),
-                  all = groups * static_cast<int>(shape.batch), together = all < TOGETHER ? all : TOGETHER;
+                  all = groups * static_cast<int>(shape.batch), together = all < 32 ? all : 32;
         const int first = number / (together * tiles) * together, rest = number % (together * tiles),
                   count = all - first < together ? all - first : together;
         key_tile = rest / count;
@@ -77,9 +78,10 @@ struct BackwardStep {
 /// FlashAttention-2's backward direction (Dao 2023), made deterministic: a block has a tile of keys and
 /// values; all queries that attend to them move past, of each head of the group in turn. Scores lie with the
 /// keys as rows, so that weights and gradients of scores are left factors where they lie. The queries'
-/// gradient is summed up in memory, from the last tile of keys to the first.
+/// gradient is summed up in memory, from the first tile of keys to the last; beside the warps that compute,
+/// one waits for the block's turns to add to it, and passes them on, so that nobody else waits for memory.
 template <class T, class Tiling, bool is_general>
-__global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
+__global__ void __launch_bounds__(Tiling::all_threads, moves_registers ? Tiling::blocks : 1)
     attention_backward_tiles(AttentionBackward<T> call, const QueryTerms* terms, QuerySums query_sums) {
     using Shared = typename Tiling::template Shared<T>;
     constexpr int rows = Tiling::warp_keys, tile_queries = Tiling::queries, part = Tiling::part,
@@ -93,6 +95,27 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
               first_head = key_value_head * group;
     const int query_length = range.query_length, key_length = static_cast<int>(shape.key_length),
               position = range.position;
+    const int first_tile = range.begin(own.key_tile), last_tile = range.end(own.key_tile) - 1;
+    const bool wants_queries = call.grad_queries.is_wanted();
+    // Barriers: of the warps that compute; of these and the one that waits for turns, before they add to sums
+    // in memory, and when they have.
+    constexpr int computing = 1, turn_is_here = 2, sums_are_there = 3, with_turns = threads + warp_size;
+    if (warp >= Tiling::warps) {
+        give_registers<Tiling::turn_registers>();
+        if (warp > Tiling::warps || !wants_queries) return;
+        unsigned* const turns =
+            query_sums.turns + 1 + (std::int64_t{batch} * shape.heads + first_head) * range.query_tiles;
+        for (BackwardStep step{last_tile, 0}; step.tile >= first_tile; step.advance(group)) {
+            unsigned* const turn = turns + step.head * range.query_tiles + step.tile;
+            const auto number = static_cast<unsigned>(own.key_tile - range.first_key_tile(step.tile));
+            if (number > 0) wait_for_turn(turn, number);
+            arrive_at_barrier<turn_is_here, with_turns>();
+            wait_at_barrier<sums_are_there, with_turns>();
+            pass_turn(turn, number + 1);
+        }
+        return;
+    }
+    take_registers<Tiling::registers>();
     const int key = own.key_tile * Tiling::keys, warp_row = warp / Tiling::sharing * rows,
               warp_key = key + warp_row, share = warp % Tiling::sharing;
     const int key_chunks = static_cast<int>(shape.key_width) / 8,
@@ -106,13 +129,12 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
                                        (Tiling::sharing == 1 && (i & 1) ? Shared::Scores::bytes : 0)};
     };
     const typename Shared::Scores weights_tile{base + Shared::Keys::bytes + Shared::Values::bytes +
-                                          Shared::Scores::bytes};  // if warps share keys
+                                               Shared::Scores::bytes};  // if warps share keys
     keys.template copy<threads>(call.keys.at(batch, key, key_value_head), call.keys.time_stride,
                                 key_length - key, key_chunks, thread);
     values.template copy<threads>(call.values.at(batch, key, key_value_head), call.values.time_stride,
                                   key_length - key, value_chunks, thread);
 
-    const int first_tile = range.begin(own.key_tile), last_tile = range.end(own.key_tile) - 1;
     const auto stage = [&](int i) { return Shared::rows_bytes + (i & 1) * Shared::stage_bytes; };
     const auto queries_of = [&](int i) {
         return typename Shared::Queries{base + static_cast<std::uint32_t>(stage(i))};
@@ -158,8 +180,6 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
     const Left<typename Shared::Keys> key_rows(keys, warp_row);
     const Left<typename Shared::Values> value_rows(values, warp_row);
     const float scale = tenon::detail::ScoreRule<float>(shape, call.options, 0).scale;
-    const bool wants_queries = call.grad_queries.is_wanted();
-    const int span = query_sums.span, spans = (range.query_tiles + span - 1) / span;
     const auto add_grad_queries = [&](int i, BackwardStep step) {
         constexpr int row_parts = tile_queries / Tiling::query_rows;
         const int row = warp % row_parts * Tiling::query_rows,
@@ -172,15 +192,8 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
         const int head = first_head + step.head, first = range.first_key_tile(step.tile);
         const PartialSums<Tiling::query_rows, Tiling::query_columns> partial(
             query_sums.sums,
-            ((std::int64_t{batch} * shape.heads + head) * range.query_tiles + step.tile) * Tiling::warps + warp);
-        const int own_span = step.tile / span;
-        unsigned* const turn =
-            query_sums.turns + 1 +
-            ((std::int64_t{batch} * shape.key_value_heads + key_value_head) * spans + own_span) * Tiling::warps +
-            warp;
-        const int number = own.key_tile - range.first_key_tile(own_span * span);
-        if (number > 0 && step.head == 0 && (step.tile == last_tile || step.tile % span == span - 1))
-            wait_for_turn(turn, static_cast<unsigned>(number));
+            ((std::int64_t{batch} * shape.heads + head) * range.query_tiles + step.tile) * Tiling::warps +
+                warp);
         if (own.key_tile == range.last_key_tile(step.tile)) {
             if (own.key_tile > first) partial.add_to(sums);
             contribute_sums(sums, scale, call.grad_queries, batch, head, step.tile * tile_queries + row,
@@ -190,14 +203,20 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
         } else {
             partial.store(sums);
         }
-        if (step.head == group - 1 && (step.tile == first_tile || step.tile % span == 0))
-            pass_turn(turn, static_cast<unsigned>(number + 1));
+        arrive_at_barrier<sums_are_there, with_turns>();
+    };
+    // Waits for all warps that compute and, with `for_turn`, for the turn to add the queries' gradient.
+    const auto wait = [&](bool for_turn) {
+        if (for_turn && wants_queries)
+            wait_at_barrier<turn_is_here, with_turns>();
+        else
+            wait_at_barrier<computing, threads>();
     };
 
     int i = 0;
     for (; now.tile >= first_tile; ++i, before = now, now = ahead) {
         wait_copies<0>();
-        __syncthreads();
+        wait(Tiling::sharing == 1 && i > 0);
         ahead.advance(group);
         if (ahead.tile >= first_tile) copy_tile(i + 1, ahead);
         commit_copies();
@@ -229,7 +248,8 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
                     if constexpr (is_general) {
                         seen = keys_of(i)[first + column];
                         if (call.masks.allowed != nullptr && query + first + column < query_length)
-                            allowed = call.masks.allowed_at(batch, first_head + now.head, query + first + column);
+                            allowed =
+                                call.masks.allowed_at(batch, first_head + now.head, query + first + column);
                     }
 #pragma unroll
                     for (int k = 0; k < rows / 8; ++k) {
@@ -243,31 +263,21 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
                     }
                 }
             };
-            if (is_general || warp_key + rows > key_length || (range.is_causal && warp_key + rows - 1 > first_position))
+            if (is_general || warp_key + rows > key_length ||
+                (range.is_causal && warp_key + rows - 1 > first_position))
                 weigh(std::true_type());
             else
                 weigh(std::false_type());
             const Factor<T, rows, part> weight_factor = rounded_factor<T>(weights);
             if constexpr (Tiling::sharing > 1) store_factor(weight_factor, weights_tile, warp_row, first);
-#if ORDER == 1
-            if constexpr (Tiling::sharing == 1)
-                multiply_add<T, part / 16>(grad_values, weight_factor,
-                                           Right<typename Shared::GradOut>(grad_out_of(i), first));
-#endif
 #pragma unroll
             for (int j = 0; j < part / 4; ++j) {
                 const float delta = query_terms[j / 2 * 8 + column_of_lane() + j % 2].delta;
 #pragma unroll
-                for (int k = 0; k < rows / 8; ++k)
-                    gradients.block[k / 2][j / 2][k % 2 * 2 + j % 2] = -delta;
+                for (int k = 0; k < rows / 8; ++k) gradients.block[k / 2][j / 2][k % 2 * 2 + j % 2] = -delta;
             }
             multiply_add<T, Tiling::value_width / 16>(
                 gradients, value_rows, RightTransposed<typename Shared::GradOut>(grad_out_of(i), first));
-#if ORDER == 0
-            if constexpr (Tiling::sharing == 1)
-                multiply_add<T, part / 16>(grad_values, weight_factor,
-                                           Right<typename Shared::GradOut>(grad_out_of(i), first));
-#endif
 #pragma unroll
             for (int j = 0; j < part / 8; ++j)
 #pragma unroll
@@ -276,17 +286,15 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
                     for (int l = 0; l < 4; ++l) gradients.block[k][j][l] *= scores.block[k][j][l];
             const Factor<T, rows, part> gradient_factor = rounded_factor<T>(gradients);
             store_factor(gradient_factor, score_gradients_of(i), warp_row, first);
-#if ORDER == 2
-            if constexpr (Tiling::sharing == 1)
+            if constexpr (Tiling::sharing == 1) {
                 multiply_add<T, part / 16>(grad_values, weight_factor,
                                            Right<typename Shared::GradOut>(grad_out_of(i), first));
-#endif
-            if constexpr (Tiling::sharing == 1)
                 multiply_add<T, part / 16>(grad_keys, gradient_factor,
                                            Right<typename Shared::Queries>(queries_of(i), first));
+            }
         }
         if constexpr (Tiling::sharing > 1) {
-            __syncthreads();  // the weights and the gradients of all scores are there
+            wait(true);  // the weights and the gradients of all scores are there
             if (wants_queries) add_grad_queries(i, now);
             multiply_add<T, tile_queries / 16>(
                 grad_values, Left<typename Shared::Scores>(weights_tile, warp_row),
@@ -296,15 +304,14 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
                 Right<typename Shared::Queries>(queries_of(i), 0, share * key_columns / 16));
         }
     }
-    __syncthreads();  // the stages' memory is free
+    wait(Tiling::sharing == 1 && i > 0);  // the stages' memory is free, too
     if (Tiling::sharing == 1 && wants_queries && i > 0) add_grad_queries(i - 1, before);
 
     float* const scratch =
         reinterpret_cast<float*>(shared_bytes + Shared::rows_bytes + warp * Shared::gradient_bytes);
     if (call.grad_keys.is_wanted())
-        contribute_rows<Shared::padded_width>(
-            grad_keys, scale, scratch, call.grad_keys,
-            batch, key_value_head, warp_key, share * key_columns);
+        contribute_rows<Shared::padded_width>(grad_keys, scale, scratch, call.grad_keys, batch,
+                                              key_value_head, warp_key, share * key_columns);
     if (call.grad_values.is_wanted())
         contribute_rows<Shared::padded_width>(grad_values, 1, scratch, call.grad_values, batch,
                                               key_value_head, warp_key, share * value_columns);
@@ -325,8 +332,7 @@ void attend_backward_by_tiles(const AttentionBackward<T>& call) {
            static_cast<QueryTerms*>(terms.data()));
     const std::int64_t query_tiles =
         (shape.query_length + Tiling::queries - 1) / Tiling::queries * shape.batch * shape.heads;
-    const std::size_t turn_bytes =
-        static_cast<std::size_t>(1 + query_tiles * Tiling::warps) * sizeof(unsigned);
+    const std::size_t turn_bytes = static_cast<std::size_t>(1 + query_tiles) * sizeof(unsigned);
     const Storage turns(Memory<Cuda>::allocate(turn_bytes));
     check(cudaMemsetAsync(turns.data(), 0, turn_bytes, current_stream()), "cudaMemsetAsync");
     // Sums wait only where queries attend to several tiles of keys.
@@ -337,9 +343,9 @@ void attend_backward_by_tiles(const AttentionBackward<T>& call) {
     const std::int64_t key_tiles = (shape.key_length + Tiling::keys - 1) / Tiling::keys;
     launch(attention_backward_tiles<T, Tiling, is_general>,
            {static_cast<unsigned>(key_tiles * shape.batch * shape.key_value_heads),
-            static_cast<unsigned>(Tiling::threads), Tiling::template Shared<T>::bytes},
+            static_cast<unsigned>(Tiling::all_threads), Tiling::template Shared<T>::bytes},
            call, static_cast<const QueryTerms*>(terms.data()),
-           QuerySums{static_cast<float4*>(sums.data()), static_cast<unsigned*>(turns.data()), SPAN});
+           QuerySums{static_cast<float4*>(sums.data()), static_cast<unsigned*>(turns.data())});
 }
 
 }  // namespace tenon::cuda

@@ -20,6 +20,11 @@ struct BackwardTiling {
                          warp_keys = warp_keys_, queries = queries_, part = part_, blocks = blocks_,
                          sharing = sharing_, threads = warps * warp_size, keys = warps / sharing * warp_keys;
 
+    /// One warp more waits for turns. Where registers can be moved between warps, which four do together,
+    /// those that compute take all but what these need.
+    static constexpr int all_threads = threads + 4 * warp_size, turn_registers = 24,
+                         registers = blocks == 2 ? 232 : 240;
+
     // The gradient of a tile of queries: warps have `query_rows` rows of it, `query_columns` columns.
     static constexpr bool has_tall_rows = queries % 32 == 0 && key_width * queries / 32 % (16 * warps) == 0;
     static constexpr int query_rows = has_tall_rows ? 32 : 16,
@@ -45,12 +50,11 @@ struct BackwardTiling {
     };
 };
 
-/// Where sums for the queries' gradient wait for their next part, and whose turn it is to add one: of each
-/// tile of queries and each warp.
+/// Where sums for the queries' gradient wait for their next part, of each tile of queries and each warp, and
+/// whose turn it is to add one, of each tile.
 struct QuerySums {
     float4* sums;
-    unsigned* turns;  // the first one counts tickets
-    int span;
+    unsigned* turns;  // those of tiles follow the count of tickets
 };
 
 /// What the weights of a query's keys are computed again from, and the gradient of its scores: its
