@@ -2,9 +2,9 @@
 //
 //     attention
 //
-// Prints TFLOP/s of its forward and backward passes, counted as 2 · batch · heads · time² · width forward, which
-// is what a causal mask leaves of the two products, and 2.5 times as many backward. The gradient is the same in
-// every run. `kernels.py` has PyTorch's beside it.
+// Prints TFLOP/s of its forward and backward passes, counted as 2 · batch · heads · time² · width forward,
+// which is what a causal mask leaves of the two products, and 2.5 times as many backward. The gradient is the
+// same in every run. `kernels.py` has PyTorch's beside it.
 
 #include "measure.hpp"
 

@@ -1,10 +1,11 @@
-// Times what memory limits, in bf16, on [65536, 2048]; RoPE on [32, 1024, 12, 64], ten at once, whose memory is
-// more than the L2 cache holds.
+// Times what memory limits, in bf16, on [65536, 2048]; RoPE on [32, 1024, 12, 64], ten at once, whose memory
+// is more than the L2 cache holds.
 //
 //     elementwise
 //
 // Prints gigabytes a second of the forward and backward passes, and the share of the rate of copying. Each
-// input, result and gradient counts once: what a pass can not do without. `kernels.py` has PyTorch's beside it.
+// input, result and gradient counts once: what a pass can not do without. `kernels.py` has PyTorch's beside
+// it.
 
 #include "measure.hpp"
 

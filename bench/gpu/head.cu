@@ -1,10 +1,10 @@
-// Times a language model's head with its loss in bf16: the product of 16,384 hidden states with a vocabulary of
-// 50,304, and the cross-entropy, forward and backward.
+// Times a language model's head with its loss in bf16: the product of 16,384 hidden states with a vocabulary
+// of 50,304, and the cross-entropy, forward and backward.
 //
 //     head
 //
-// Prints TFLOP/s, counted as three products, and the most memory that tensors took at once, hidden states, weights
-// (bf16) and their gradients (bf16; f32) included. `kernels.py` has PyTorch's beside it.
+// Prints TFLOP/s, counted as three products, and the most memory that tensors took at once, hidden states,
+// weights (bf16) and their gradients (bf16; f32) included. `kernels.py` has PyTorch's beside it.
 
 #include "measure.hpp"
 

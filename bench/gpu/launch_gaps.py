@@ -2,7 +2,7 @@
 
 usage: launch_gaps.py LIBRARY MODEL [STEPS]   (LIBRARY: training_step.cu as a shared library; needs PyTorch)
 
-    nvcc -std=c++20 -O3 -arch native -shared -Xcompiler -fPIC -I include bench/gpu/training_step.cu -lcublasLt -o LIBRARY
+    nvcc -std=c++20 -O3 -arch native -shared -Xcompiler -fPIC -I include bench/gpu/training_step.cu -lcublasLt
 
 Its main runs here, within PyTorch's profiler, which has from CUPTI when the GPU began and ended each piece of work,
 those of a replayed graph, too. Judged is the later half of them, of 24 steps if not told otherwise; what they have
@@ -10,6 +10,7 @@ cost together is printed, beginning with the dearest.
 """
 import collections, ctypes, sys
 
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 
@@ -17,10 +18,11 @@ def main():
     library, model, *steps = sys.argv[1:]
     arguments = [b"training_step", model.encode(), (steps or ["24"])[0].encode()]
     run = ctypes.CDLL(library).main
-    with profile(activities=[ProfilerActivity.CUDA]) as recorded:
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as recorded:
         if run(len(arguments), (ctypes.c_char_p * (len(arguments) + 1))(*arguments)):
             sys.exit("the program failed")
-    work = sorted((e.time_range.start, e.time_range.end, e.name) for e in recorded.events())
+    on_gpu = [e for e in recorded.events() if e.device_type == DeviceType.CUDA]
+    work = sorted((e.time_range.start, e.time_range.end, e.name) for e in on_gpu)
     work = work[len(work) // 2 :]
     begin = reached = work[0][0]
     idle, gaps, cost = 0.0, 0, collections.Counter()

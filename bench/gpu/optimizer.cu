@@ -2,9 +2,10 @@
 //
 //     optimizer
 //
-// Prints gigabytes a second, read and written, and the share of the rate of copying: of AdamW 28 bytes a parameter
-// (parameter, gradient and two moments, of which the gradient is not written), of Lion 20, of the norm 4. Of Muon,
-// whose products cost more than its memory, milliseconds. `kernels.py` has PyTorch's beside it.
+// Prints gigabytes a second, read and written, and the share of the rate of copying: of AdamW 28 bytes a
+// parameter (parameter, gradient and two moments, of which the gradient is not written), of Lion 20, of the
+// norm 4. Of Muon, whose products cost more than its memory, milliseconds. `kernels.py` has PyTorch's beside
+// it.
 
 #include "measure.hpp"
 

@@ -84,26 +84,29 @@ def llmc_step(program):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
-    parser.add_argument("model", nargs="*", choices=[[], *models])
+    parser.add_argument("models", nargs="*", default=list(models))
     parser.add_argument("--no-eager", action="store_true")
     parser.add_argument("--blockwise", action="store_true")
     parser.add_argument("--llmc")
-    options = parser.parse_args()
-    for name in options.model or models:
-        own, text = last_line(options.program, name)
-        print(text, flush=True)
-        peers = ["blockwise" if options.blockwise else "compiled"] + ["eager"] * (not options.no_eager)
-        runs = {f"PyTorch, {how}": lambda how=how: last_line(sys.executable, __file__, "--torch", name, how) for how in peers}
+    options = parser.parse_intermixed_args()
+    for name in options.models:
+        python = [sys.executable, __file__, "--torch", name]
+        how = "blockwise" if options.blockwise else "compiled"
+        runs = {"tenon": lambda: last_line(options.program, name), f"PyTorch, {how}": lambda: last_line(*python, how)}
+        if not options.no_eager:
+            runs["PyTorch, eager"] = lambda: last_line(*python, "eager")
         if options.llmc and name == "gpt2":
             runs["llm.c"] = lambda: llmc_step(options.llmc)
-        for peer, run in runs.items():
+        own = None
+        for who, run in runs.items():
+            print(f"{name}, {who}: ", end="", flush=True)
             begin = time.monotonic()
             try:
                 rate, text = run()
-                text = f"{text}; ratio {own / rate:.3f}"
+                own = own or rate
+                print(f"{text}; ratio {own / rate:.3f} ({time.monotonic() - begin:.0f} s)", flush=True)
             except RuntimeError as error:
-                text = str(error)
-            print(f"  {peer}: {text} ({time.monotonic() - begin:.0f} s)", flush=True)
+                print(error, flush=True)
 
 
 if __name__ == "__main__":
