@@ -328,9 +328,7 @@ struct Kernel<NormRows, Cuda> {
                       .threads = threads,
                       .shared_bytes = fits ? std::max(staged, sums) : 0},
                      in, statistics, statistics + in.rows, upstream, to.x, part);
-        if (to.gain.data || to.gain.wide) cuda::column_sums(part, blocks, in.width, 2 * in.width, to.gain);
-        if (to.bias.data || to.bias.wide)
-            cuda::column_sums(part + in.width, blocks, in.width, 2 * in.width, to.bias);
+        cuda::column_sums(part, blocks, in.width, cuda::ColumnSums<G, 2>{{to.gain, to.bias}});
     }
 
 private:
