@@ -70,6 +70,22 @@ __device__ __forceinline__ void unpack(const Pack<T, N>& pack, C (&values)[N]) {
     }
 }
 
+/// A Pack as it is, to be kept in registers: in words, which the compiler does not take apart.
+template <class T, int N>
+using PackBits = Pack<std::uint32_t, static_cast<int>(sizeof(T)) * N / 4>;
+
+/// Reads N elements as they are. `from` is aligned as Pack<T, N> is.
+template <int N, class T>
+__device__ __forceinline__ PackBits<T, N> load_bits(const T* from) {
+    return *reinterpret_cast<const PackBits<T, N>*>(from);
+}
+
+/// The elements of a kept pack of T.
+template <class T, class C, int N>
+__device__ __forceinline__ void unpack_bits(const PackBits<T, N>& bits, C (&values)[N]) {
+    unpack(__builtin_bit_cast(Pack<T, N>, bits), values);
+}
+
 /// Reads N elements, in the type of computation. `from` is aligned as Pack<T, N> is.
 template <class C, int N, class T>
 __device__ __forceinline__ void load(const T* from, C (&values)[N]) {

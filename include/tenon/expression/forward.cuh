@@ -22,28 +22,29 @@ __device__ __forceinline__ void write_packet(const C (&values)[W], int count, bo
     }
 }
 
-/// Evaluates a tree element by element; reductions, if any, have been computed: reduced[row * N + i].
-template <class Tree, int W, class T, class C, int L, int K, int N>
+/// Evaluates a tree packet by packet; `whole`: all are packed and none reaches past the end of a row.
+/// Reductions, if any, have been computed: reduced[row * N + i].
+template <class Tree, bool whole, int W, class T, class C, int L, int K, int N>
 __global__ void __launch_bounds__(map_threads)
     map_kernel(const __grid_constant__ program::Run<C, L, K, N> run,
                const __grid_constant__ IndexSpace<L> rows, Divisor packets, unsigned packed,
                bool packs_result, const C* reduced, T* out) {
     const std::int64_t length = run.iteration.length, total = run.iteration.rows * packets.value();
-    for (std::int64_t index = std::int64_t(blockIdx.x) * blockDim.x + threadIdx.x; index < total;
+    for (std::int64_t index = thread_number(); index < total;
          index += std::int64_t(gridDim.x) * blockDim.x) {
         std::int64_t row = index;
         const std::int64_t at = packets.divide(row) * W;
-        const int count = lanes_before<W>(length, at);
+        const int count = whole ? W : lanes_before<W>(length, at);
         Lanes<C, L, K, N, W> lanes;
         lanes.constant = run.constants;
         lanes.reduced = reduced + row * N;
-        load_leaves<Tree>(run, rows.offsets(row), packed, at, count, lanes.leaf);
+        load_leaves<Tree>(run, rows.offsets(row), whole ? ~0u : packed, at, count, lanes.leaf);
         using V = Number<Tree, T, C>;
         C values[W];
 #pragma unroll
         for (int lane = 0; lane < W; ++lane)
             values[lane] = static_cast<C>(tree::evaluate<Tree, V>(lanes, lane).value);
-        write_packet<W>(values, count, packs_result, out + row * length + at);
+        write_packet<W>(values, count, whole || packs_result, out + row * length + at);
     }
 }
 
@@ -162,7 +163,8 @@ void forward(const program::Run<C, L, K, N>& run, T* out) {
     const Plan plan(run, W);
     const auto map = [&](const C* reduced) {
         const std::int64_t packets = (iteration.length + W - 1) / W;
-        launch(map_kernel<Tree, W, T, C, L, K, N>,
+        const bool is_whole = iteration.length % W == 0 && packs_all<Tree>(packed);
+        launch(is_whole ? map_kernel<Tree, true, W, T, C, L, K, N> : map_kernel<Tree, false, W, T, C, L, K, N>,
                {.blocks = blocks_for(iteration.rows * packets, map_threads), .threads = map_threads}, run,
                rows, Divisor(packets), packed, packs_result, reduced, out);
     };

@@ -98,6 +98,16 @@ unsigned packed_leaves(const program::Run<C, L, K, N>& run) {
     return packed;
 }
 
+/// Whether these are all leaves that have a packet at each place, those of reductions excluded.
+template <class Tree>
+bool packs_all(unsigned packed) {
+    bool all = true;
+    tree::for_each_leaf(Tree{}, [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
+                                    tree::Leaf<T, Index, access, is_tracked, has_value>) {
+        if (has_value && access != tree::Access::uniform) all = all && (packed >> Index & 1) != 0;
+    });
+    return all;
+}
 /// Where rows begin in each array.
 template <int L>
 IndexSpace<L> space_of_rows(const program::Iteration& iteration, const program::Path (&paths)[L]) {

@@ -26,19 +26,6 @@ struct LaneSink {
     }
 };
 
-/// How many packets a tree reads at each place.
-template <class Tree>
-inline constexpr int packets_read = 0;
-template <class T, int Index, tree::Access access, bool is_tracked, bool has_value>
-inline constexpr int packets_read<tree::Leaf<T, Index, access, is_tracked, has_value>> =
-    has_value && access != tree::Access::uniform ? 1 : 0;
-template <class F, class... A>
-inline constexpr int packets_read<tree::Apply<F, A...>> = (packets_read<A> + ...);
-
-/// Packets that a thread has under way together, so that memory has enough to do.
-template <class Tree>
-inline constexpr int packet_turns = packets_read<Tree> < TURNS ? TURNS / (1 + packets_read<Tree>) : 1;
-
 /// The gradients of all leaves. Unless `sums_column`, the threads take the packets of all rows in turn. If so,
 /// each takes those of its place in all rows of its chunk, and leaves the sum for the leaf that rows share.
 template <class Tree, bool sums_column, int W, class G, class C, int L, int K>
@@ -48,7 +35,6 @@ __global__ void __launch_bounds__(map_threads)
                            const __grid_constant__ Targets<C, L> targets, Divisor packets,
                            const G* upstream) {
     using V = Number<Tree, G, C>;
-    constexpr int turns = packet_turns<Tree>;
     const std::int64_t length = run.iteration.length, row_count = run.iteration.rows,
                        chunk = std::int64_t{blockIdx.y} * blockDim.y + threadIdx.y, packet = thread_number();
     if (sums_column && packet >= packets.value()) return;
@@ -56,45 +42,34 @@ __global__ void __launch_bounds__(map_threads)
                        step = sums_column ? std::int64_t{gridDim.y} * blockDim.y
                                           : std::int64_t{gridDim.x} * blockDim.x;
     C column[W] = {};
-    for (std::int64_t number = sums_column ? chunk : packet; number < end; number += turns * step) {
-        Lanes<C, L, K, 0, W> lanes[turns];
-        C given[turns][W];
-        std::int64_t place[turns];  // of the packet, in what is packed
+    for (std::int64_t number = sums_column ? chunk : packet; number < end; number += step) {
+        std::int64_t row = number;
+        const std::int64_t at = (sums_column ? packet : packets.divide(row)) * W;
+        const std::int64_t place = row * length + at;  // in what is packed
+        Lanes<C, L, K, 0, W> lanes;
+        lanes.constant = run.constants;
+        load_leaves<Tree>(run, rows.offsets(row), ~0u, at, W, lanes.leaf);
+        C given[W];
+        load(upstream + place, given);
+        LaneSink<C, L, 0, W> sink;
 #pragma unroll
-        for (int turn = 0; turn < turns; ++turn) {
-            std::int64_t row = number + turn * step;
-            if (turn > 0 && row >= end) break;
-            const std::int64_t at = (sums_column ? packet : packets.divide(row)) * W;
-            place[turn] = row * length + at;
-            lanes[turn].constant = run.constants;
-            load_leaves<Tree>(run, rows.offsets(row), ~0u, at, W, lanes[turn].leaf);
-            load(upstream + place[turn], given[turn]);
-        }
+        for (int lane = 0; lane < W; ++lane)
+            tree::Reverse<Tree>::run(tree::evaluate<Tree, V>(lanes, lane), V(given[lane]), sink, lane);
+        targets.merge(sink.gradient);
+        visit_leaves<Tree>([&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
+                               tree::Leaf<T, Index, access, is_tracked, has_value>) {
+            if constexpr (is_tracked) {
+                using Gradient = GradientOf<T, Cuda>;
+                const Target& target = targets.leaf[Index];
+                if (target.way == Way::direct) {
+                    const Contribution<Gradient> to{static_cast<Gradient*>(target.data), target.accumulate};
+                    contribute(to, place, sink.gradient[Index]);
+                } else if (sums_column && target.way == Way::column) {
 #pragma unroll
-        for (int turn = 0; turn < turns; ++turn) {
-            if (turn > 0 && number + turn * step >= end) break;
-            LaneSink<C, L, 0, W> sink;
-#pragma unroll
-            for (int lane = 0; lane < W; ++lane)
-                tree::Reverse<Tree>::run(tree::evaluate<Tree, V>(lanes[turn], lane), V(given[turn][lane]),
-                                         sink, lane);
-            targets.merge(sink.gradient);
-            visit_leaves<Tree>([&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
-                                   tree::Leaf<T, Index, access, is_tracked, has_value>) {
-                if constexpr (is_tracked) {
-                    using Gradient = GradientOf<T, Cuda>;
-                    const Target& target = targets.leaf[Index];
-                    if (target.way == Way::direct) {
-                        contribute(Contribution<Gradient>{static_cast<Gradient*>(target.data),
-                                                          target.accumulate},
-                                   place[turn], sink.gradient[Index]);
-                    } else if (sums_column && target.way == Way::column) {
-#pragma unroll
-                        for (int lane = 0; lane < W; ++lane) column[lane] += sink.gradient[Index][lane];
-                    }
+                    for (int lane = 0; lane < W; ++lane) column[lane] += sink.gradient[Index][lane];
                 }
-            });
-        }
+            }
+        });
     }
     if constexpr (sums_column)
         for (int i = 0; i < L; ++i)
@@ -102,18 +77,32 @@ __global__ void __launch_bounds__(map_threads)
                 store(column, static_cast<C*>(targets.leaf[i].apart) + chunk * length + packet * W);
 }
 
+/// Where all that is wanted is the gradient of an addend that all rows share, it is the sum of the upstream
+/// gradient's columns; else it returns false.
+template <class Tree, class G, class C, int L, int K>
+bool sum_upstream(const program::Run<C, L, K, 0>& run, const Targets<C, L>& targets, const G* upstream) {
+    int wanted = 0;
+    for (const Target& target : targets.leaf) wanted += target.way != Way::none;
+    bool is_done = false;
+    tree::for_each_leaf(Tree{}, [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
+                                    tree::Leaf<T, Index, access, is_tracked, has_value>) {
+        if constexpr (is_tracked && tree::passes_gradient<Tree, Index>) {
+            if (wanted != 1 || targets.leaf[Index].way != Way::column) return;
+            column_sums(upstream, run.iteration.rows, run.iteration.length,
+                        ColumnSums<GradientOf<T, Cuda>, 1>{{tenon::contribute<T, Cuda>(*run.slots[Index])}});
+            is_done = true;
+        }
+    });
+    return is_done;
+}
+
 /// Computes and scatters the gradients of all leaves where they go in whole packets; else it returns false.
 template <class Tree, int W, class G, class C, int L, int K>
 bool packet_gradients(const program::Run<C, L, K, 0>& run, const IndexSpace<L>& rows, unsigned packed,
                       Scatter<Tree, C, L, K, 0>& scatter, const G* upstream) {
     const program::Iteration& iteration = run.iteration;
-    bool in_packets = iteration.length % W == 0 && scatter.writes_packets();
-    tree::for_each_leaf(Tree{}, [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
-                                    tree::Leaf<T, Index, access, is_tracked, has_value>) {
-        if (has_value && access != tree::Access::uniform)
-            in_packets = in_packets && (packed >> Index & 1) != 0;
-    });
-    if (!in_packets) return false;
+    if (sum_upstream<Tree>(run, scatter.targets, upstream)) return true;
+    if (iteration.length % W != 0 || !packs_all<Tree>(packed) || !scatter.writes_packets()) return false;
     const std::int64_t packets = iteration.length / W;
     const auto run_kernel = [&](auto* kernel, const Grid& grid) {
         launch(kernel, grid, run, rows, scatter.targets, Divisor(packets), upstream);
@@ -121,8 +110,7 @@ bool packet_gradients(const program::Run<C, L, K, 0>& run, const IndexSpace<L>& 
     if (scatter.targets.columns == 0) {
         scatter.take_memory(1, 1);
         run_kernel(packet_gradient_kernel<Tree, false, W, G, C, L, K>,
-                   {.blocks = blocks_for(iteration.rows * packets, map_threads * packet_turns<Tree>),
-                    .threads = map_threads});
+                   {.blocks = blocks_for(iteration.rows * packets, map_threads), .threads = map_threads});
     } else if constexpr (L > 1) {  // one has other rows
         // As many chunks of rows as keep a card busy: few, since each leaves partial sums.
         const std::int64_t across = (packets + map_threads - 1) / map_threads,

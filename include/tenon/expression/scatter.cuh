@@ -86,11 +86,13 @@ public:
     /// parameter's of another type.
     bool writes_packets() const {
         bool fits = targets.columns <= (L > 1 ? 1 : 0);
-        for (int i = 0; i < L; ++i) {
-            const Target& target = targets.leaf[i];
+        for_every_target([&]<class T>(int index) {
+            const Target& target = targets.leaf[index];
+            const bool is_wide = !std::same_as<GradientOf<T, Cuda>, ComputeOf<T>> &&
+                                 run_.slots[index] && run_.slots[index]->is_wide;
             fits = fits && target.way != Way::row && target.way != Way::apart &&
-                   (target.way != Way::direct || (target.is_aligned && !run_.slots[i]->is_wide));
-        }
+                   (target.way != Way::direct || (target.is_aligned && !is_wide));
+        });
         return fits;
     }
 

@@ -12,115 +12,156 @@
 namespace tenon {
 namespace cuda::norm {
 
-inline constexpr int turns = 4;  // packets of a row that a thread keeps in registers
-
 template <class T>
 inline constexpr int packet = 16 / static_cast<int>(sizeof(T));
 
-/// A packet of a row; zeros past its end.
-template <class C, int W, class T>
-__device__ __forceinline__ void read(const T* row, int at, int width, bool is_aligned, C (&values)[W]) {
-    if (is_aligned && at + W <= width) {
-        load(row + at, values);
-    } else {
+/// Sums N numbers over the threads of a row: a warp, or several. Where a block has several such rows, each
+/// meets at a barrier of its own; a kernel may use all 16 then. `scratch`: shared memory for N numbers a warp;
+/// not that of the last call.
+template <bool meets_apart, int N, class C>
+__device__ __forceinline__ void sum_over_row(C (&values)[N], C* scratch) {
 #pragma unroll
-        for (int lane = 0; lane < W; ++lane)
-            values[lane] = at + lane < width ? convert<C>(row[at + lane]) : C(0);
+    for (int i = 0; i < N; ++i) values[i] = reduce_warp(values[i], Sum{});
+    const int warps = static_cast<int>(blockDim.x) / warp_size;
+    if (warps == 1) return;
+    C* const own = scratch + static_cast<int>(threadIdx.y) * warps * N;
+    if (threadIdx.x % warp_size == 0)
+#pragma unroll
+        for (int i = 0; i < N; ++i) own[static_cast<int>(threadIdx.x) / warp_size * N + i] = values[i];
+    if constexpr (!meets_apart)
+        __syncthreads();
+    else
+        asm volatile("bar.sync %0, %1;" ::"r"(threadIdx.y + 1), "r"(blockDim.x) : "memory");
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+        values[i] = own[i];
+        for (int warp = 1; warp < warps; ++warp) values[i] += own[warp * N + i];
     }
 }
 
-/// The same, as it is.
-template <int W, class T>
-__device__ __forceinline__ void read(const T* row, int at, int width, bool is_aligned, Pack<T, W>& pack) {
-    if (is_aligned && at + W <= width) {
-        pack = *reinterpret_cast<const Pack<T, W>*>(row + at);
-    } else {
-#pragma unroll
-        for (int lane = 0; lane < W; ++lane)
-            pack.element[lane] = at + lane < width ? row[at + lane] : T(0.0f);
-    }
-}
+inline constexpr int forward_turns = FT;  // packets of a row that a thread keeps in registers
 
-/// Sums over the threads of a row: a warp, or a block.
-template <class C>
-__device__ __forceinline__ C sum_of_row(C value, C* scratch) {
-    return blockDim.x == warp_size ? reduce_warp(value, Sum{}) : reduce_block(value, Sum{}, scratch);
-}
-
-/// Row blockIdx.x * blockDim.y + threadIdx.y. `mean` and `inverse`, of each row, may be null.
+/// Row blockIdx.x * blockDim.y + threadIdx.y, whose packets are aligned and fit into its threads' registers.
+/// `mean` and `inverse`, of each row, may be null.
 template <bool centered, class T, class C>
 __global__ void __launch_bounds__(1024)
-    forward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, bool is_aligned, T* y, C* mean,
-                   C* inverse) {
-    constexpr int W = packet<T>;
-    __shared__ C scratch[32];
-    const std::int64_t row = std::int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
-    if (row >= in.rows) return;  // whole warps; a block that shares a row has one row
+    forward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, T* y, C* mean, C* inverse) {
+    constexpr int W = packet<T>, turns = forward_turns;
+    __shared__ C scratch[2][warp_size];
+    std::int64_t row = std::int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
     const int width = static_cast<int>(in.width), step = static_cast<int>(blockDim.x) * W;
     const int first = static_cast<int>(threadIdx.x) * W;
-    const T* const x = in.x + row * width;
-    const bool fits = width <= turns * step;  // into registers; else the row is read again
-    Pack<T, W> kept[turns];
-    const auto each_packet = [&](bool reads, const auto& visit) {
-        for (int begin = 0; begin < width; begin += turns * step) {
-            if (reads || !fits)
+    const auto read = [&](const T* from, PackBits<T, W>(&packs)[turns]) {
 #pragma unroll
-                for (int turn = 0; turn < turns; ++turn)
-                    read(x, begin + first + turn * step, width, is_aligned, kept[turn]);
-#pragma unroll
-            for (int turn = 0; turn < turns; ++turn) {
-                const int at = begin + first + turn * step;
-                if (at >= width) continue;
-                C values[W];
-#pragma unroll
-                for (int lane = 0; lane < W; ++lane) values[lane] = convert<C>(kept[turn].element[lane]);
-                visit(values, at);
-            }
-        }
+        for (int turn = 0; turn < turns; ++turn)
+            if (const int at = first + turn * step; at < width)
+                packs[turn] = load_bits<W>(from + at);
     };
-    C total(0), squares(0), center(0);
-    each_packet(true, [&](const C(&v)[W], int) {
+    const auto each_packet = [&](const auto& visit) {
 #pragma unroll
-        for (int lane = 0; lane < W; ++lane) {
-            total += v[lane];
-            squares += v[lane] * v[lane];
-        }
-    });
-    if constexpr (centered) {
-        center = sum_of_row(total, scratch) / static_cast<C>(width);
-        squares = C(0);
-        each_packet(false, [&](const C(&v)[W], int at) {
-#pragma unroll
-            for (int lane = 0; lane < W; ++lane)
-                if (at + lane < width) squares += (v[lane] - center) * (v[lane] - center);
-        });
+        for (int turn = 0; turn < turns; ++turn)
+            if (first + turn * step < width) visit(turn);
+    };
+    if (row >= in.rows) return;  // with all threads of the row
+    // All under way together.
+    PackBits<T, W> kept[turns], gain[turns], bias[turns];
+    const C inverse_width = C(1) / static_cast<C>(width);
+    read(in.x + row * width, kept);
+    if (EARLY) {
+    read(in.gain, gain);
+    if (in.bias) read(in.bias, bias);
     }
-    const C deviation =
-        sqrt(sum_of_row(squares, scratch) / static_cast<C>(width) + static_cast<C>(in.epsilon));
-    const C scale = C(1) / deviation;
-    each_packet(false, [&](const C(&v)[W], int at) {
-        C gain[W], bias[W], result[W];
-        read(in.gain, at, width, is_aligned, gain);
-        if (in.bias) read(in.bias, at, width, is_aligned, bias);
+#if PERSIST
+    const std::int64_t rows_step = std::int64_t(gridDim.x) * blockDim.y;
+    int parity = 0;
+    for (; row < in.rows; row += rows_step) {
+#endif
+    C center(0), total[1] = {C(0)}, squares[1] = {C(0)};
+#if PERSIST
+    PackBits<T, W> next[turns];
+    if (row + rows_step < in.rows) read(in.x + (row + rows_step) * width, next);
+#endif
+    if constexpr (centered) {
+        each_packet([&](int turn) {
+            C v[W];
+            unpack_bits<T>(kept[turn], v);
+#pragma unroll
+            for (int lane = 0; lane < W; ++lane) total[0] += v[lane];
+        });
+        sum_over_row<false>(total, scratch[0]);
+        center = total[0] * inverse_width;
+    }
+    each_packet([&](int turn) {
+        C v[W];
+        unpack_bits<T>(kept[turn], v);
+#pragma unroll
+        for (int lane = 0; lane < W; ++lane) squares[0] += (v[lane] - center) * (v[lane] - center);
+    });
+#if PERSIST
+    sum_over_row<false>(squares, scratch[centered ? 1 : parity]);
+    parity ^= 1;
+#else
+    sum_over_row<false>(squares, scratch[1]);
+#endif
+    const C scale = C(1) / sqrt(squares[0] * inverse_width + static_cast<C>(in.epsilon));
+    if (!EARLY) {
+    read(in.gain, gain);
+    if (in.bias) read(in.bias, bias);
+    }
+    each_packet([&](int turn) {
+        C v[W], g[W], b[W];
+        unpack_bits<T>(kept[turn], v);
+        unpack_bits<T>(gain[turn], g);
+        if (in.bias) unpack_bits<T>(bias[turn], b);
 #pragma unroll
         for (int lane = 0; lane < W; ++lane) {
-            result[lane] = (v[lane] - center) * scale * gain[lane];
-            if (in.bias) result[lane] += bias[lane];
+            v[lane] = (v[lane] - center) * scale * g[lane];
+            if (in.bias) v[lane] += b[lane];
         }
-        T* const to = y + row * width + at;
-        if (is_aligned && at + W <= width) {
-            store(result, to);
-        } else {
-#pragma unroll
-            for (int lane = 0; lane < W; ++lane)
-                if (at + lane < width) to[lane] = rounded<T>(result[lane]);
-        }
+        store(v, y + row * width + first + turn * step);
     });
     if (mean && threadIdx.x == 0) {
         mean[row] = center;
         inverse[row] = scale;
     }
+#if PERSIST
+#pragma unroll
+    for (int turn = 0; turn < turns; ++turn) kept[turn] = next[turn];
+    }
+#endif
 }
+
+/// The same for rows of any width and alignment, one block a row.
+template <bool centered, class T, class C>
+__global__ void __launch_bounds__(1024)
+    any_forward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, T* y, C* mean, C* inverse) {
+    __shared__ C scratch[2][warp_size];
+    const std::int64_t width = in.width, begin = blockIdx.x * width;
+    C center(0), total[1] = {C(0)}, squares[1] = {C(0)};
+    if constexpr (centered) {
+        for (std::int64_t at = threadIdx.x; at < width; at += blockDim.x)
+            total[0] += convert<C>(in.x[begin + at]);
+        sum_over_row<false>(total, scratch[0]);
+        center = total[0] / static_cast<C>(width);
+    }
+    for (std::int64_t at = threadIdx.x; at < width; at += blockDim.x) {
+        const C v = convert<C>(in.x[begin + at]) - center;
+        squares[0] += v * v;
+    }
+    sum_over_row<false>(squares, scratch[1]);
+    const C scale = C(1) / sqrt(squares[0] / static_cast<C>(width) + static_cast<C>(in.epsilon));
+    for (std::int64_t at = threadIdx.x; at < width; at += blockDim.x) {
+        C v = (convert<C>(in.x[begin + at]) - center) * scale * convert<C>(in.gain[at]);
+        if (in.bias) v += convert<C>(in.bias[at]);
+        y[begin + at] = rounded<T>(v);
+    }
+    if (mean && threadIdx.x == 0) {
+        mean[blockIdx.x] = center;
+        inverse[blockIdx.x] = scale;
+    }
+}
+
+inline constexpr int turns = BT;  // packets of a row whose sums a thread keeps in registers
 
 /// Adds up what the rows of a block have for each column, one after the other. A lane's sums lie side by side
 /// over the threads of shared memory.
@@ -156,11 +197,11 @@ __device__ __forceinline__ void sum_rows_of_block(const C (&own)[turns][W], C* s
 /// of the gradients of gain and bias in parts[blockIdx.x], [2, width]. For rows that fit into the registers
 /// of their threads, each packet aligned.
 template <bool centered, class T, class G, class C>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, BM)
     backward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, const C* mean, const C* inverse,
                     const G* upstream, const Contribution<G> to, C* parts) {
     constexpr int W = packet<T>;
-    __shared__ C scratch[32];
+    __shared__ C scratch[2][2 * warp_size];
     extern __shared__ __align__(16) unsigned char dynamic[];
     const int width = static_cast<int>(in.width), step = static_cast<int>(blockDim.x) * W;
     const int first = static_cast<int>(threadIdx.x) * W;
@@ -186,9 +227,7 @@ __global__ void __launch_bounds__(256)
         commit_copies();
     };
     const auto get = [&](int stage, int stream, int turn, C(&values)[W]) {
-        const auto pack = __builtin_bit_cast(Pack<T, W>, *place(stage, stream, turn));
-#pragma unroll
-        for (int lane = 0; lane < W; ++lane) values[lane] = convert<C>(pack.element[lane]);
+        unpack(__builtin_bit_cast(Pack<T, W>, *place(stage, stream, turn)), values);
     };
 
     C gain_sum[turns][W] = {}, bias_sum[turns][W] = {};
@@ -199,7 +238,7 @@ __global__ void __launch_bounds__(256)
         ask(row + rows_step, stage ^ 1);
         const C center = centered ? mean[row] : C(0), scale = inverse[row];
         wait_copies<1>();
-        C sum_u(0), sum_ux(0);
+        C sums[centered ? 2 : 1] = {};  // of u x̂, and of u
 #pragma unroll
         for (int turn = 0; turn < turns; ++turn) {
             const int at = first + turn * step;
@@ -211,14 +250,15 @@ __global__ void __launch_bounds__(256)
 #pragma unroll
             for (int lane = 0; lane < W; ++lane) {
                 const C normal = (xs[lane] - center) * scale;
-                if constexpr (centered) sum_u += us[lane] * gain[lane];
-                sum_ux += us[lane] * gain[lane] * normal;
+                sums[0] += us[lane] * gain[lane] * normal;
+                if constexpr (centered) sums[1] += us[lane] * gain[lane];
                 gain_sum[turn][lane] += us[lane] * normal;
                 if constexpr (centered) bias_sum[turn][lane] += us[lane];
             }
         }
-        const C mean_u = centered ? sum_of_row(sum_u, scratch) / static_cast<C>(width) : C(0);
-        const C mean_ux = sum_of_row(sum_ux, scratch) / static_cast<C>(width);
+        sum_over_row<true>(sums, scratch[stage]);
+        const C mean_ux = scale * sums[0] / static_cast<C>(width),
+                mean_u = centered ? scale * sums[centered ? 1 : 0] / static_cast<C>(width) : C(0);
         if (!writes) continue;
 #pragma unroll
         for (int turn = 0; turn < turns; ++turn) {
@@ -230,7 +270,7 @@ __global__ void __launch_bounds__(256)
             load(in.gain + at, gain);
 #pragma unroll
             for (int lane = 0; lane < W; ++lane)
-                us[lane] = scale * (us[lane] * gain[lane] - mean_u - (xs[lane] - center) * scale * mean_ux);
+                us[lane] = scale * (us[lane] * gain[lane]) - mean_u - (xs[lane] - center) * scale * mean_ux;
             if (adds) {
                 get(stage, 2, turn, xs);
 #pragma unroll
@@ -282,12 +322,11 @@ __global__ void __launch_bounds__(1024)
     }
 }
 
-/// The threads of a row and the rows of a block, from the width alone.
-inline dim3 team(std::int64_t width, int packet) {
-    const std::int64_t threads = (width + packet * turns - 1) / (packet * turns);
-    if (threads <= warp_size) return dim3(warp_size, 4);
-    return dim3(static_cast<unsigned>(
-        std::min<std::int64_t>((threads + warp_size - 1) / warp_size * warp_size, 1024)));
+/// The threads of a row and the rows of a block, `threads` in all if there are so many, from the width alone.
+inline dim3 team(std::int64_t width, int of_a_thread, int threads) {
+    const std::int64_t own = std::clamp<std::int64_t>((width + of_a_thread * warp_size - 1) / (of_a_thread * warp_size), 1, 32);
+    const auto x = static_cast<unsigned>(own) * warp_size;
+    return dim3(x, std::max(1u, threads / x));
 }
 
 }  // namespace cuda::norm
@@ -299,10 +338,15 @@ struct Kernel<NormRows, Cuda> {
     template <bool centered, class T, class C>
     static void forward(const detail::NormInputs<T>& in, T* y, C* statistics) {
         if (in.rows * in.width == 0) return;
-        const dim3 threads = cuda::norm::team(in.width, cuda::norm::packet<T>);
-        cuda::launch(cuda::norm::forward_kernel<centered, T, C>,
-                     {.blocks = cuda::blocks_for(in.rows, threads.y, INT32_MAX), .threads = threads}, in,
-                     is_aligned(in), y, statistics, statistics ? statistics + in.rows : nullptr);
+        constexpr int of_a_thread = cuda::norm::packet<T> * cuda::norm::forward_turns;
+        const bool fits = in.width <= 1024 * of_a_thread && is_aligned(in);
+        dim3 threads = cuda::norm::team(in.width, fits ? of_a_thread : 1, 128);
+        if (threads.x > 32 || !fits) threads.y = 1;
+        unsigned blocks = cuda::blocks_for(in.rows, threads.y, INT32_MAX);
+        if (PERSIST) blocks = std::min<unsigned>(blocks, 132u * PERSIST * 128 / (threads.x * threads.y));
+        cuda::launch(fits ? cuda::norm::forward_kernel<centered, T, C> : cuda::norm::any_forward_kernel<centered, T, C>,
+                     {.blocks = blocks, .threads = threads}, in,
+                     y, statistics, statistics ? statistics + in.rows : nullptr);
     }
 
     template <bool centered, class T, class C, class G>
@@ -312,11 +356,11 @@ struct Kernel<NormRows, Cuda> {
         constexpr int W = cuda::norm::packet<T>, turns = cuda::norm::turns;
         const bool fits = in.width <= 256 * W * turns && is_aligned(in);
         const dim3 threads =
-            fits ? cuda::norm::team(in.width, W)
+            fits ? cuda::norm::team(in.width, W * turns, 256)
                  : dim3(static_cast<unsigned>(std::min<std::int64_t>(1024, (in.width + 31) / 32 * 32)));
         // Few parts of sums, each of many rows; enough blocks for any card.
-        const std::int64_t wanted = 528 * (threads.y > 1 ? 1 : std::max<std::int64_t>(1, 128 / threads.x));
-        const std::int64_t blocks = std::max<std::int64_t>(1, std::min(wanted, in.rows / (4 * threads.y)));
+        const std::int64_t wanted = fits ? 132 * BM : 528,
+                           blocks = std::clamp<std::int64_t>(in.rows / threads.y, 1, wanted);
         const Storage parts(
             Memory<Cuda>::allocate(static_cast<std::size_t>(blocks * 2 * in.width) * sizeof(C)));
         C* const part = static_cast<C*>(parts.data());
