@@ -81,8 +81,7 @@ __global__ void __launch_bounds__(1024)
 /// Contributes the sums of the columns of matrices [rows, columns] that lie side by side, in an order that
 /// the extents alone decide. Places may be null.
 template <class T, class G, int matrices>
-void column_sums(const T* first, std::int64_t rows, std::int64_t columns,
-                 const ColumnSums<G, matrices>& to) {
+void column_sums(const T* first, std::int64_t rows, std::int64_t columns, const ColumnSums<G, matrices>& to) {
     using C = ComputeOf<T>;
     constexpr std::int64_t few_rows = 1024;
     constexpr int N = 16 / sizeof(T);

@@ -98,8 +98,7 @@ __device__ __forceinline__ void store(const C (&values)[N], T* to) {
     if constexpr (is_half<T> && std::same_as<C, float> && N % 2 == 0) {
         Pack<std::uint32_t, N / 2> pairs;
 #pragma unroll
-        for (int i = 0; i < N; i += 2)
-            pairs.element[i / 2] = detail::round_pair<T>(values[i], values[i + 1]);
+        for (int i = 0; i < N; i += 2) pairs.element[i / 2] = detail::round_pair<T>(values[i], values[i + 1]);
         *reinterpret_cast<Pack<T, N>*>(to) = __builtin_bit_cast(Pack<T, N>, pairs);
     } else {
         Pack<T, N> pack;

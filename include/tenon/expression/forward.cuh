@@ -30,8 +30,7 @@ __global__ void __launch_bounds__(map_threads)
                const __grid_constant__ IndexSpace<L> rows, Divisor packets, unsigned packed,
                bool packs_result, const C* reduced, T* out) {
     const std::int64_t length = run.iteration.length, total = run.iteration.rows * packets.value();
-    for (std::int64_t index = thread_number(); index < total;
-         index += std::int64_t(gridDim.x) * blockDim.x) {
+    for (std::int64_t index = thread_number(); index < total; index += std::int64_t(gridDim.x) * blockDim.x) {
         std::int64_t row = index;
         const std::int64_t at = packets.divide(row) * W;
         const int count = whole ? W : lanes_before<W>(length, at);
@@ -164,9 +163,10 @@ void forward(const program::Run<C, L, K, N>& run, T* out) {
     const auto map = [&](const C* reduced) {
         const std::int64_t packets = (iteration.length + W - 1) / W;
         const bool is_whole = iteration.length % W == 0 && packs_all<Tree>(packed);
-        launch(is_whole ? map_kernel<Tree, true, W, T, C, L, K, N> : map_kernel<Tree, false, W, T, C, L, K, N>,
-               {.blocks = blocks_for(iteration.rows * packets, map_threads), .threads = map_threads}, run,
-               rows, Divisor(packets), packed, packs_result, reduced, out);
+        launch(
+            is_whole ? map_kernel<Tree, true, W, T, C, L, K, N> : map_kernel<Tree, false, W, T, C, L, K, N>,
+            {.blocks = blocks_for(iteration.rows * packets, map_threads), .threads = map_threads}, run, rows,
+            Divisor(packets), packed, packs_result, reduced, out);
     };
     if constexpr (N == 0) {
         map(nullptr);

@@ -171,8 +171,8 @@ private:
 /// The shares of all reductions for each row, one block a row: where rows are too few to be computed whole.
 template <class Tree, bool per_row, int W, class G, class C, int L, int K, int N>
 __global__ void share_kernel(const __grid_constant__ program::Run<C, L, K, N> run,
-                             const __grid_constant__ IndexSpace<L> rows, unsigned packed,
-                             bool packs_upstream, const G* upstream, Shares<C, N>* all) {
+                             const __grid_constant__ IndexSpace<L> rows, unsigned packed, bool packs_upstream,
+                             const G* upstream, Shares<C, N>* all) {
     __shared__ C scratch[32];
     const std::int64_t row = blockIdx.x;
     using V = Number<Tree, G, C>;
@@ -308,8 +308,8 @@ void backward(const program::Run<C, L, K, N>& run, const G* upstream) {
                                           cudaMemcpyDeviceToDevice, current_stream()),
                         "cudaMemcpy2DAsync");
             launch(share_kernel<Tree, per_row, W, G, C, L, K, N>,
-                   {.blocks = static_cast<unsigned>(iteration.rows), .threads = 512}, run, rows,
-                   packed, packs_upstream, upstream, all);
+                   {.blocks = static_cast<unsigned>(iteration.rows), .threads = 512}, run, rows, packed,
+                   packs_upstream, upstream, all);
         }
     }
     // Of a row that is computed whole a block has all; else as much as its threads take in one turn, or in a
@@ -322,7 +322,8 @@ void backward(const program::Run<C, L, K, N>& run, const G* upstream) {
         if (packet_gradients<Tree, W>(run, rows, packed, scatter, upstream)) return;
     // Few chunks of rows leave few partial sums; without those, blocks may be many.
     const std::int64_t blocks = scatter.targets.columns > 0 ? 528 : 8192;
-    const std::int64_t chunks = std::clamp<std::int64_t>(blocks / segments, 1, std::min<std::int64_t>(iteration.rows, 65535));
+    const std::int64_t chunks =
+        std::clamp<std::int64_t>(blocks / segments, 1, std::min<std::int64_t>(iteration.rows, 65535));
     scatter.take_memory(chunks, segments);
     launch(gradient_kernel<Tree, per_row, W, G, C, L, K, N>,
            {.blocks = dim3(static_cast<unsigned>(segments), static_cast<unsigned>(chunks)),

@@ -135,13 +135,16 @@ __device__ __forceinline__ void load_leaves(const program::Run<C, L, K, N>& run,
                 const C value = convert<C>(*row);
 #pragma unroll
                 for (int lane = 0; lane < W; ++lane) leaf[Index][lane] = value;
-            } else if (count == W && (packed >> Index & 1)) {
-                load(row + at, leaf[Index]);
             } else {
                 const std::int64_t step = access == tree::Access::contiguous ? 1 : run.paths[Index].step;
+                Pack<T, W> pack;
+                if (count == W && (packed >> Index & 1))
+                    pack = *reinterpret_cast<const Pack<T, W>*>(row + at);
+                else
 #pragma unroll
-                for (int lane = 0; lane < W; ++lane)
-                    leaf[Index][lane] = convert<C>(row[(at + (lane < count ? lane : count - 1)) * step]);
+                    for (int lane = 0; lane < W; ++lane)
+                        pack.element[lane] = row[(at + (lane < count ? lane : count - 1)) * step];
+                unpack(pack, leaf[Index]);  // outside of the branches, which would wait for their elements
             }
         }
     });

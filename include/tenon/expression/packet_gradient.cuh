@@ -26,8 +26,9 @@ struct LaneSink {
     }
 };
 
-/// The gradients of all leaves. Unless `sums_column`, the threads take the packets of all rows in turn. If so,
-/// each takes those of its place in all rows of its chunk, and leaves the sum for the leaf that rows share.
+/// The gradients of all leaves. Unless `sums_column`, the threads take the packets of all rows in turn. If
+/// so, each takes those of its place in all rows of its chunk, and leaves the sum for the leaf that rows
+/// share.
 template <class Tree, bool sums_column, int W, class G, class C, int L, int K>
 __global__ void __launch_bounds__(map_threads)
     packet_gradient_kernel(const __grid_constant__ program::Run<C, L, K, 0> run,

@@ -82,14 +82,14 @@ public:
         });
     }
 
-    /// Whether each gradient is written where it belongs, side by side, or one summed over all rows; none is a
-    /// parameter's of another type.
+    /// Whether each gradient is written where it belongs, side by side, or one summed over all rows; none is
+    /// a parameter's of another type.
     bool writes_packets() const {
         bool fits = targets.columns <= (L > 1 ? 1 : 0);
         for_every_target([&]<class T>(int index) {
             const Target& target = targets.leaf[index];
-            const bool is_wide = !std::same_as<GradientOf<T, Cuda>, ComputeOf<T>> &&
-                                 run_.slots[index] && run_.slots[index]->is_wide;
+            const bool is_wide = !std::same_as<GradientOf<T, Cuda>, ComputeOf<T>> && run_.slots[index] &&
+                                 run_.slots[index]->is_wide;
             fits = fits && target.way != Way::row && target.way != Way::apart &&
                    (target.way != Way::direct || (target.is_aligned && !is_wide));
         });
@@ -166,9 +166,9 @@ private:
             for (int axis = 0; axis < outer.rank; ++axis)
                 target.is_aligned = target.is_aligned && path.outer[axis] % (W < 8 ? 8 : W) == 0;
         } else if (shares_all_rows && path.step == 1 &&
-                 (static_cast<std::int64_t>(targets.columns) + 1) * segment *
-                         static_cast<std::int64_t>(sizeof(C)) <=
-                     (std::int64_t{96} << 10)) {
+                   (static_cast<std::int64_t>(targets.columns) + 1) * segment *
+                           static_cast<std::int64_t>(sizeof(C)) <=
+                       (std::int64_t{96} << 10)) {
             target.way = Way::column;
             target.column = targets.columns++;
         } else {
@@ -204,8 +204,7 @@ private:
         const std::int64_t length = partial_length(target);
         const auto* const partial = static_cast<const C*>(target.apart);
         const auto to = tenon::contribute<T, Cuda>(*run_.slots[index]);
-        if (target.way == Way::column)
-            return column_sums(partial, chunks_, length, ColumnSums<G, 1>{{to}});
+        if (target.way == Way::column) return column_sums(partial, chunks_, length, ColumnSums<G, 1>{{to}});
         AxesReduction<reduction::Sum, C, 1, ReadElements<C, C>, ContributeReduced<C, G>> sum{
             .results = 1, .length = 1, .read = {partial}, .finish = {.to = to}};
         const auto append = [&](std::int64_t size, std::int64_t from, std::int64_t place) {

@@ -16,8 +16,8 @@ template <class T>
 inline constexpr int packet = 16 / static_cast<int>(sizeof(T));
 
 /// Sums N numbers over the threads of a row: a warp, or several. Where a block has several such rows, each
-/// meets at a barrier of its own; a kernel may use all 16 then. `scratch`: shared memory for N numbers a warp;
-/// not that of the last call.
+/// meets at a barrier of its own; a kernel may use all 16 then. `scratch`: shared memory for N numbers a
+/// warp; not that of the last call.
 template <bool meets_apart, int N, class C>
 __device__ __forceinline__ void sum_over_row(C (&values)[N], C* scratch) {
 #pragma unroll
@@ -39,96 +39,64 @@ __device__ __forceinline__ void sum_over_row(C (&values)[N], C* scratch) {
     }
 }
 
-inline constexpr int forward_turns = FT;  // packets of a row that a thread keeps in registers
+inline constexpr int turns = 4;  // packets of a row that a thread keeps in registers
 
 /// Row blockIdx.x * blockDim.y + threadIdx.y, whose packets are aligned and fit into its threads' registers.
 /// `mean` and `inverse`, of each row, may be null.
 template <bool centered, class T, class C>
 __global__ void __launch_bounds__(1024)
     forward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, T* y, C* mean, C* inverse) {
-    constexpr int W = packet<T>, turns = forward_turns;
+    constexpr int W = packet<T>;
     __shared__ C scratch[2][warp_size];
-    std::int64_t row = std::int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
+    const std::int64_t row = std::int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
+    if (row >= in.rows) return;  // with all threads of the row
     const int width = static_cast<int>(in.width), step = static_cast<int>(blockDim.x) * W;
     const int first = static_cast<int>(threadIdx.x) * W;
-    const auto read = [&](const T* from, PackBits<T, W>(&packs)[turns]) {
+    PackBits<T, W> kept[turns];
 #pragma unroll
-        for (int turn = 0; turn < turns; ++turn)
-            if (const int at = first + turn * step; at < width)
-                packs[turn] = load_bits<W>(from + at);
-    };
+    for (int turn = 0; turn < turns; ++turn)
+        if (const int at = first + turn * step; at < width)
+            kept[turn] = load_bits<W>(in.x + row * width + at);
     const auto each_packet = [&](const auto& visit) {
 #pragma unroll
         for (int turn = 0; turn < turns; ++turn)
-            if (first + turn * step < width) visit(turn);
+            if (const int at = first + turn * step; at < width) {
+                C values[W];
+                unpack_bits<T>(kept[turn], values);
+                visit(at, values);
+            }
     };
-    if (row >= in.rows) return;  // with all threads of the row
-    // All under way together.
-    PackBits<T, W> kept[turns], gain[turns], bias[turns];
-    const C inverse_width = C(1) / static_cast<C>(width);
-    read(in.x + row * width, kept);
-    if (EARLY) {
-    read(in.gain, gain);
-    if (in.bias) read(in.bias, bias);
-    }
-#if PERSIST
-    const std::int64_t rows_step = std::int64_t(gridDim.x) * blockDim.y;
-    int parity = 0;
-    for (; row < in.rows; row += rows_step) {
-#endif
-    C center(0), total[1] = {C(0)}, squares[1] = {C(0)};
-#if PERSIST
-    PackBits<T, W> next[turns];
-    if (row + rows_step < in.rows) read(in.x + (row + rows_step) * width, next);
-#endif
+    const C share = C(1) / static_cast<C>(width);
+    C center(0), total[1] = {}, squares[1] = {};
     if constexpr (centered) {
-        each_packet([&](int turn) {
-            C v[W];
-            unpack_bits<T>(kept[turn], v);
+        each_packet([&](int, const C(&v)[W]) {
 #pragma unroll
             for (int lane = 0; lane < W; ++lane) total[0] += v[lane];
         });
         sum_over_row<false>(total, scratch[0]);
-        center = total[0] * inverse_width;
+        center = total[0] * share;
     }
-    each_packet([&](int turn) {
-        C v[W];
-        unpack_bits<T>(kept[turn], v);
+    each_packet([&](int, const C(&v)[W]) {
 #pragma unroll
         for (int lane = 0; lane < W; ++lane) squares[0] += (v[lane] - center) * (v[lane] - center);
     });
-#if PERSIST
-    sum_over_row<false>(squares, scratch[centered ? 1 : parity]);
-    parity ^= 1;
-#else
     sum_over_row<false>(squares, scratch[1]);
-#endif
-    const C scale = C(1) / sqrt(squares[0] * inverse_width + static_cast<C>(in.epsilon));
-    if (!EARLY) {
-    read(in.gain, gain);
-    if (in.bias) read(in.bias, bias);
-    }
-    each_packet([&](int turn) {
-        C v[W], g[W], b[W];
-        unpack_bits<T>(kept[turn], v);
-        unpack_bits<T>(gain[turn], g);
-        if (in.bias) unpack_bits<T>(bias[turn], b);
+    const C scale = C(1) / sqrt(squares[0] * share + static_cast<C>(in.epsilon));
+    each_packet([&](int at, C(&v)[W]) {
+        C gain[W], bias[W];
+        load(in.gain + at, gain);
+        if (in.bias) load(in.bias + at, bias);
 #pragma unroll
         for (int lane = 0; lane < W; ++lane) {
-            v[lane] = (v[lane] - center) * scale * g[lane];
-            if (in.bias) v[lane] += b[lane];
+            v[lane] = (v[lane] - center) * scale * gain[lane];
+            if (in.bias) v[lane] += bias[lane];
         }
-        store(v, y + row * width + first + turn * step);
+        store(v, y + row * width + at);
     });
     if (mean && threadIdx.x == 0) {
         mean[row] = center;
         inverse[row] = scale;
     }
-#if PERSIST
-#pragma unroll
-    for (int turn = 0; turn < turns; ++turn) kept[turn] = next[turn];
-    }
-#endif
 }
 
 /// The same for rows of any width and alignment, one block a row.
@@ -161,17 +129,19 @@ __global__ void __launch_bounds__(1024)
     }
 }
 
-inline constexpr int turns = BT;  // packets of a row whose sums a thread keeps in registers
+inline constexpr int summed_turns = 2;  // packets of a row for whose columns a thread keeps sums, too
+inline constexpr int most_summing_threads = 768;  // so that three blocks of 256 have their registers, too
 
 /// Adds up what the rows of a block have for each column, one after the other. A lane's sums lie side by side
 /// over the threads of shared memory.
 template <class C, int W>
-__device__ __forceinline__ void sum_rows_of_block(const C (&own)[turns][W], C* sums, int width, C* to) {
+__device__ __forceinline__ void sum_rows_of_block(const C (&own)[summed_turns][W], C* sums, int width,
+                                                  C* to) {
     const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
     for (int y = 0; y < static_cast<int>(blockDim.y); ++y) {
         if (static_cast<int>(threadIdx.y) == y) {
 #pragma unroll
-            for (int turn = 0; turn < turns; ++turn)
+            for (int turn = 0; turn < summed_turns; ++turn)
 #pragma unroll
                 for (int lane = 0; lane < W; ++lane) {
                     C& sum = sums[(turn * W + lane) * threads + thread];
@@ -182,7 +152,7 @@ __device__ __forceinline__ void sum_rows_of_block(const C (&own)[turns][W], C* s
     }
     if (threadIdx.y == 0) {
 #pragma unroll
-        for (int turn = 0; turn < turns; ++turn)
+        for (int turn = 0; turn < summed_turns; ++turn)
 #pragma unroll
             for (int lane = 0; lane < W; ++lane) {
                 const int at = (thread + turn * threads) * W + lane;
@@ -197,7 +167,7 @@ __device__ __forceinline__ void sum_rows_of_block(const C (&own)[turns][W], C* s
 /// of the gradients of gain and bias in parts[blockIdx.x], [2, width]. For rows that fit into the registers
 /// of their threads, each packet aligned.
 template <bool centered, class T, class G, class C>
-__global__ void __launch_bounds__(256, BM)
+__global__ void __launch_bounds__(most_summing_threads)
     backward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, const C* mean, const C* inverse,
                     const G* upstream, const Contribution<G> to, C* parts) {
     constexpr int W = packet<T>;
@@ -210,13 +180,13 @@ __global__ void __launch_bounds__(256, BM)
     // Stage s, stream i, turn t of a thread: neighbours in neighbouring threads.
     auto* const staged = reinterpret_cast<uint4*>(dynamic);
     const auto place = [&](int stage, int stream, int turn) {
-        return staged + ((stage * 3 + stream) * turns + turn) * threads + thread;
+        return staged + ((stage * 3 + stream) * summed_turns + turn) * threads + thread;
     };
     const bool writes = to.data || to.wide, adds = writes && to.accumulate && to.data;
     const auto ask = [&](std::int64_t row, int stage) {
         if (row < in.rows) {
 #pragma unroll
-            for (int turn = 0; turn < turns; ++turn) {
+            for (int turn = 0; turn < summed_turns; ++turn) {
                 const int at = first + turn * step;
                 if (at >= width) continue;
                 copy_async(shared_address(place(stage, 0, turn)), in.x + row * width + at, true);
@@ -230,7 +200,8 @@ __global__ void __launch_bounds__(256, BM)
         unpack(__builtin_bit_cast(Pack<T, W>, *place(stage, stream, turn)), values);
     };
 
-    C gain_sum[turns][W] = {}, bias_sum[turns][W] = {};
+    const C share = C(1) / static_cast<C>(width);
+    C gain_sum[summed_turns][W] = {}, bias_sum[summed_turns][W] = {};
     const std::int64_t rows_step = std::int64_t(gridDim.x) * blockDim.y;
     std::int64_t row = std::int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
     ask(row, 0);
@@ -240,7 +211,7 @@ __global__ void __launch_bounds__(256, BM)
         wait_copies<1>();
         C sums[centered ? 2 : 1] = {};  // of u x̂, and of u
 #pragma unroll
-        for (int turn = 0; turn < turns; ++turn) {
+        for (int turn = 0; turn < summed_turns; ++turn) {
             const int at = first + turn * step;
             if (at >= width) continue;
             C xs[W], us[W], gain[W];
@@ -257,11 +228,11 @@ __global__ void __launch_bounds__(256, BM)
             }
         }
         sum_over_row<true>(sums, scratch[stage]);
-        const C mean_ux = scale * sums[0] / static_cast<C>(width),
-                mean_u = centered ? scale * sums[centered ? 1 : 0] / static_cast<C>(width) : C(0);
+        const C mean_ux = scale * sums[0] * share,
+                mean_u = centered ? scale * sums[centered ? 1 : 0] * share : C(0);
         if (!writes) continue;
 #pragma unroll
-        for (int turn = 0; turn < turns; ++turn) {
+        for (int turn = 0; turn < summed_turns; ++turn) {
             const int at = first + turn * step;
             if (at >= width) continue;
             C xs[W], us[W], gain[W];
@@ -324,7 +295,8 @@ __global__ void __launch_bounds__(1024)
 
 /// The threads of a row and the rows of a block, `threads` in all if there are so many, from the width alone.
 inline dim3 team(std::int64_t width, int of_a_thread, int threads) {
-    const std::int64_t own = std::clamp<std::int64_t>((width + of_a_thread * warp_size - 1) / (of_a_thread * warp_size), 1, 32);
+    const std::int64_t own =
+        std::clamp<std::int64_t>((width + of_a_thread * warp_size - 1) / (of_a_thread * warp_size), 1, 32);
     const auto x = static_cast<unsigned>(own) * warp_size;
     return dim3(x, std::max(1u, threads / x));
 }
@@ -338,34 +310,32 @@ struct Kernel<NormRows, Cuda> {
     template <bool centered, class T, class C>
     static void forward(const detail::NormInputs<T>& in, T* y, C* statistics) {
         if (in.rows * in.width == 0) return;
-        constexpr int of_a_thread = cuda::norm::packet<T> * cuda::norm::forward_turns;
-        const bool fits = in.width <= 1024 * of_a_thread && is_aligned(in);
-        dim3 threads = cuda::norm::team(in.width, fits ? of_a_thread : 1, 128);
-        if (threads.x > 32 || !fits) threads.y = 1;
-        unsigned blocks = cuda::blocks_for(in.rows, threads.y, INT32_MAX);
-        if (PERSIST) blocks = std::min<unsigned>(blocks, 132u * PERSIST * 128 / (threads.x * threads.y));
-        cuda::launch(fits ? cuda::norm::forward_kernel<centered, T, C> : cuda::norm::any_forward_kernel<centered, T, C>,
-                     {.blocks = blocks, .threads = threads}, in,
-                     y, statistics, statistics ? statistics + in.rows : nullptr);
+        constexpr int own = cuda::norm::packet<T> * cuda::norm::turns;  // elements of a thread
+        const bool fits = in.width <= 1024 * own && is_aligned(in);
+        dim3 threads = cuda::norm::team(in.width, fits ? own : 1, 128);
+        if (!fits || threads.x > cuda::warp_size) threads.y = 1;  // they meet at the block's barrier
+        cuda::launch(fits ? cuda::norm::forward_kernel<centered, T, C>
+                          : cuda::norm::any_forward_kernel<centered, T, C>,
+                     {.blocks = cuda::blocks_for(in.rows, threads.y, INT32_MAX), .threads = threads}, in, y,
+                     statistics, statistics ? statistics + in.rows : nullptr);
     }
 
     template <bool centered, class T, class C, class G>
     static void backward(const detail::NormInputs<T>& in, const C* statistics, const G* upstream,
                          const detail::NormGradients<G>& to) {
         if (in.rows * in.width == 0) return;
-        constexpr int W = cuda::norm::packet<T>, turns = cuda::norm::turns;
-        const bool fits = in.width <= 256 * W * turns && is_aligned(in);
-        const dim3 threads =
-            fits ? cuda::norm::team(in.width, W * turns, 256)
-                 : dim3(static_cast<unsigned>(std::min<std::int64_t>(1024, (in.width + 31) / 32 * 32)));
+        constexpr int own = cuda::norm::packet<T> * cuda::norm::summed_turns;  // elements of a thread
+        const bool fits = in.width <= cuda::norm::most_summing_threads * own && is_aligned(in);
+        dim3 threads = cuda::norm::team(in.width, fits ? own : 1, 256);
+        if (!fits) threads.y = 1;
         // Few parts of sums, each of many rows; enough blocks for any card.
-        const std::int64_t wanted = fits ? 132 * BM : 528,
+        const std::int64_t wanted = 396 * 256 / std::max(256u, threads.x),
                            blocks = std::clamp<std::int64_t>(in.rows / threads.y, 1, wanted);
         const Storage parts(
             Memory<Cuda>::allocate(static_cast<std::size_t>(blocks * 2 * in.width) * sizeof(C)));
         C* const part = static_cast<C*>(parts.data());
-        const std::size_t staged = std::size_t{2 * 3 * 16} * turns * threads.x * threads.y,
-                          sums = std::size_t{turns * W} * threads.x * sizeof(C);
+        const std::size_t staged = std::size_t{2 * 3 * 16} * cuda::norm::summed_turns * threads.x * threads.y,
+                          sums = std::size_t{own} * threads.x * sizeof(C);
         cuda::launch(fits ? cuda::norm::backward_kernel<centered, T, G, C>
                           : cuda::norm::any_backward_kernel<centered, T, G, C>,
                      {.blocks = static_cast<unsigned>(blocks),

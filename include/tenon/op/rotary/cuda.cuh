@@ -112,7 +112,8 @@ struct Kernel<Rotary, Cuda> {
             cuda::launch(kernel, {cuda::blocks_for(count, threads, count), threads}, rotation);
         };
         if (pairs == RotaryPairs::interleaved)
-            in_packs ? turn(cuda::turn_pairs<n / 2, true, T, C>, n / 2) : turn(cuda::turn_pairs<1, true, T, C>, 1);
+            in_packs ? turn(cuda::turn_pairs<n / 2, true, T, C>, n / 2)
+                     : turn(cuda::turn_pairs<1, true, T, C>, 1);
         else
             in_packs ? turn(cuda::turn_pairs<n, false, T, C>, n) : turn(cuda::turn_pairs<1, false, T, C>, 1);
     }

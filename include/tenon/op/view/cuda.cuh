@@ -76,8 +76,8 @@ struct Kernel<View, Cuda> {
         const auto place = [&](int axis) { return extents[axis] == 1 ? std::int64_t{0} : strides[axis]; };
         std::stable_sort(order, order + extents.rank, [&](int a, int b) { return place(a) > place(b); });
         const Strides packed = row_major_strides(extents);
-        cuda::AxesReduction<reduction::Sum, C, 1, cuda::ReadElements<C, G>, cuda::ContributeReduced<C, G>> sum{
-            .results = 1, .length = 1, .read = {from}, .finish = {.offset = offset}};
+        cuda::AxesReduction<reduction::Sum, C, 1, cuda::ReadElements<C, G>, cuda::ContributeReduced<C, G>>
+            sum{.results = 1, .length = 1, .read = {from}, .finish = {.offset = offset}};
         for (int i = 0; i < extents.rank; ++i) {
             const int axis = order[i];
             const bool is_kept = place(axis) > 0;
