@@ -145,7 +145,8 @@ TEST_CASE("rows of whole packets, and one that they all share") {
     };
     CHECK(gradient_error(formula, x, y, row) < bound);
     auto other = parameter<Shape<4 * packet>>(4);
-    CHECK(gradient_error([](auto a, auto b, auto c) { return Tensor(a * b + b * c); }, x, row, other) < bound);
+    CHECK(gradient_error([](auto a, auto b, auto c) { return Tensor(a * b + b * c); }, x, row, other) <
+          bound);
     CHECK(gradient_error([&](auto c) { return Tensor(x.value() + c); }, row) < bound);
 }
 

@@ -67,7 +67,9 @@ struct MixedFp8 : MixedBf16 {
 
 /// Whether a precision's linear layers multiply in 8 bits.
 template <class P>
-inline constexpr bool linear_in_float8 = requires { requires P::linear_in_float8; };
+inline constexpr bool linear_in_float8 = requires {
+    requires P::linear_in_float8;
+};
 
 namespace detail {
 
