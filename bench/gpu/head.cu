@@ -1,10 +1,13 @@
 // Times a language model's head with its loss in bf16: the product of 16,384 hidden states with a vocabulary
 // of 50,304, and the cross-entropy, forward and backward.
 //
-//     head
+//     head [TABLE]
 //
-// Prints TFLOP/s, counted as three products, and the most memory that tensors took at once, hidden states,
+// TABLE: a file of timed choices of matrix products; where it is not there it is made first. Prints TFLOP/s, counted as three products, and the most memory that tensors took at once, hidden states,
 // weights (bf16) and their gradients (bf16; f32) included. `kernels.py` has PyTorch's beside it.
+
+#include <tenon/cuda/cublaslt_table.hpp>
+#include <tenon/io/file.hpp>
 
 #include "measure.hpp"
 
@@ -36,7 +39,18 @@ void measure() {
 
 }  // namespace
 
-int main() try {
+int main(int count, char** values) try {
+    if (count > 1 && !path_exists(values[1])) {
+        {
+            const cuda::MatmulTable::Tuning tuning;
+            measure<768>();
+            measure<2048>();
+        }
+        cuda::MatmulTable::save(values[1]);
+        std::printf("wrote %s\n", values[1]);
+    } else if (count > 1) {
+        cuda::MatmulTable::load(values[1]);
+    }
     measure<768>();
     measure<2048>();
 } catch (const Error& error) {
