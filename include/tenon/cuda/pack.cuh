@@ -89,7 +89,8 @@ __device__ __forceinline__ void unpack_bits(const PackBits<T, N>& bits, C (&valu
 /// Reads N elements, in the type of computation. `from` is aligned as Pack<T, N> is.
 template <class C, int N, class T>
 __device__ __forceinline__ void load(const T* from, C (&values)[N]) {
-    unpack(*reinterpret_cast<const Pack<T, N>*>(from), values);
+    const Pack<T, N> pack = *reinterpret_cast<const Pack<T, N>*>(from);
+    unpack(pack, values);
 }
 
 /// Writes N elements, each rounded once.
