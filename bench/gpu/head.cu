@@ -3,8 +3,9 @@
 //
 //     head [TABLE]
 //
-// TABLE: a file of timed choices of matrix products; where it is not there it is made first. Prints TFLOP/s, counted as three products, and the most memory that tensors took at once, hidden states,
-// weights (bf16) and their gradients (bf16; f32) included. `kernels.py` has PyTorch's beside it.
+// TABLE: a file of timed choices of matrix products; where it is not there it is made first. Prints TFLOP/s,
+// counted as three products, and the most memory that tensors took at once, hidden states, weights (bf16) and
+// their gradients (bf16; f32) included. `kernels.py` has PyTorch's beside it.
 
 #include <tenon/cuda/cublaslt_table.hpp>
 #include <tenon/io/file.hpp>
