@@ -16,71 +16,20 @@ models = {  # vocabulary, context, width, depth, heads, hidden, is Llama-like, b
 def torch_step(name, threads, compiled):
     """Runs in a process of its own: milliseconds a step, and megabytes beyond 16 bytes a parameter."""
     import torch
-    import torch.nn as nn
-    import torch.nn.functional as F
+    from peer import Model
 
-    vocabulary, context, width, depth, heads, hidden, llama, batch, length = models[name]
-
-    class Block(nn.Module):
-        def __init__(self):
-            super().__init__()
-            norm = nn.RMSNorm if llama else nn.LayerNorm
-            self.norm1, self.norm2 = norm(width), norm(width)
-            self.qkv, self.out = nn.Linear(width, 3 * width, bias=not llama), nn.Linear(width, width, bias=not llama)
-            self.up = nn.Linear(width, 2 * hidden if llama else hidden, bias=not llama)
-            self.down = nn.Linear(hidden, width, bias=not llama)
-
-        def forward(self, x, cos, sin):
-            q, k, v = (t.view(batch, length, heads, -1).transpose(1, 2) for t in self.qkv(self.norm1(x)).split(width, 2))
-
-            def turn(t):
-                a, b = t[..., ::2], t[..., 1::2]
-                return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
-
-            if llama:
-                q, k = turn(q), turn(k)
-            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + self.out(attended.transpose(1, 2).reshape(batch, length, width))
-            h = self.up(self.norm2(x))
-            if llama:
-                gate, up = h.chunk(2, -1)
-                return x + self.down(F.silu(gate) * up)
-            return x + self.down(F.gelu(h, approximate="tanh"))
-
-    class Model(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embedding = nn.Embedding(vocabulary, width)
-            self.positions = None if llama else nn.Embedding(context, width)
-            self.norm = nn.RMSNorm(width) if llama else nn.LayerNorm(width)
-            self.blocks = nn.ModuleList(Block() for _ in range(depth))
-            self.head = nn.Linear(width, vocabulary, bias=False)
-            if not llama:
-                self.head.weight = self.embedding.weight
-            size = width // heads
-            angles = torch.outer(torch.arange(length).float(), 10_000 ** (-torch.arange(0, size, 2).float() / size))
-            self.register_buffer("cos", angles.cos())
-            self.register_buffer("sin", angles.sin())
-
-        def forward(self, ids):
-            x = self.embedding(ids)
-            if self.positions is not None:
-                x = x + self.positions.weight[:length]
-            for block in self.blocks:
-                x = block(x, self.cos, self.sin)
-            return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), ids.flatten())
-
+    *configuration, batch, length = models[name]
     torch.set_num_threads(threads)
     empty = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # PyTorch itself
-    model = Model()
+    model = Model(*configuration)
     run = torch.compile(model) if compiled else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, foreach=True)
-    ids = torch.randint(0, vocabulary, (batch, length))
+    ids = torch.randint(0, configuration[0], (batch, length))
     times = []
     for _ in range(6):
         begin = time.perf_counter()
-        run(ids).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        run(ids, ids).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         times.append(1e3 * (time.perf_counter() - begin))

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,7 +18,8 @@
 namespace {
 
 const char* const usage =
-    "tokenize train TEXT... --out FOLDER [--vocabulary SIZE] [--special TOKEN]...\n"
+    "tokenize train TEXT... --out FOLDER [--vocabulary SIZE] [--special TOKEN]... [--minimum-count COUNT]\n"
+    "                [--ties bytes|ids]\n"
     "       tokenize encode --tokenizer FOLDER < TEXT > IDS\n"
     "       tokenize encode --tokenizer FOLDER --out TOKENS [--before-each TOKEN] TEXT...\n"
     "       tokenize decode --tokenizer FOLDER < IDS > TEXT";
@@ -52,12 +52,22 @@ void train(int count, char** values) {
         count, values, usage,
         {{"--out", "FOLDER", "where vocab.json and merges.txt go"},
          {"--vocabulary", "SIZE", "tokens in all, bytes and special ones included (10000)"},
-         {"--special", "TOKEN", "a token that is never cut or merged; may come several times"}});
+         {"--special", "TOKEN", "a token that is never cut or merged; may come several times"},
+         {"--minimum-count", "COUNT", "pairs that come less often are not merged (1)"},
+         {"--ties", "RULE",
+          "which of equally frequent pairs comes first: bytes (the greater) or ids (the lower)"}});
     const std::vector<std::string>& paths = arguments.positional(1);
     const std::string folder = arguments.text("--out");
     const std::vector<std::string> special_tokens = arguments.all("--special");
     const auto smallest = static_cast<std::int64_t>(256 + special_tokens.size());
     const std::int64_t size = arguments.integer("--vocabulary", 10000, smallest);
+
+    tenon::BytePairTrainingOptions options;
+    options.minimum_count = static_cast<std::uint64_t>(arguments.integer("--minimum-count", 1, 1));
+    const std::string ties = arguments.text("--ties", "bytes");
+    if (ties != "bytes" && ties != "ids")
+        arguments.fail("expected --ties to be bytes or ids, got \"" + ties + "\"");
+    if (ties == "ids") options.ties = tenon::MergeTies::lower_ids;
 
     std::int64_t total = 0;
     for (const std::string& path : paths) total += size_of(path);
@@ -65,23 +75,13 @@ void train(int count, char** values) {
     {
         tenon::Progress progress(total, "reading");
         const auto start = std::chrono::steady_clock::now();
-        std::int64_t done = 0;
-        for (const std::string& path : paths) {
-            const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                                       std::fclose);
-            if (!file) throw tenon::FileError(path + ": opening for reading failed");
-            for_each_part(file.get(), path, [&](std::string_view text) {
-                trainer.push(text);
-                done += static_cast<std::int64_t>(text.size());
-                progress.update(done, 0, throughput(done, start));
-            });
-            trainer.finish();
-        }
+        trainer.read(paths, [&](std::int64_t done) { progress.update(done, 0, throughput(done, start)); });
     }
     tenon::Progress progress(size, "merging");
     const tenon::BytePairTokenizer tokenizer = trainer.train(
         static_cast<std::size_t>(size),
-        [&](std::size_t tokens, std::size_t) { progress.update(static_cast<std::int64_t>(tokens), 0); });
+        [&](std::size_t tokens, std::size_t) { progress.update(static_cast<std::int64_t>(tokens), 0); },
+        options);
     progress.finish();
     tokenizer.save(folder);
     std::fprintf(stderr, "wrote %zu tokens to %s\n", tokenizer.vocabulary_size(), folder.c_str());

@@ -53,21 +53,28 @@ Parameter<double, S, Device> parameter(std::uint32_t seed, N... lengths) {
     return Parameter<double, S, Device>(numbers<double, S>(seed, lengths...));
 }
 
+/// How far from the first element of a tensor the one at these indices lies.
+template <TensorLike X, class... I>
+std::int64_t offset_of(const X& x, I... indices) {
+    const std::int64_t at[] = {indices..., 0};
+    std::int64_t offset = 0;
+    for (int axis = 0; axis < X::rank; ++axis) offset += at[axis] * x.strides()[axis];
+    return offset;
+}
+
 /// The element at these indices, for the host.
-template <class T, class S, class D, class Tracking, class Layout, class... I>
-T at(const Tensor<T, S, D, Tracking, Layout>& x, I... indices) {
-    // The same tensor as if it were the host's, for the address.
-    const Tensor<T, S, Cpu, Untracked, Layout> elements({}, x.data(), x.extents(), x.layout());
-    T value;
-    Memory<D>::copy(&elements(indices...), 1, &value);
+template <TensorLike X, class... I>
+typename X::value_type at(const X& x, I... indices) {
+    typename X::value_type value;
+    Memory<typename X::device_type>::copy(x.data() + offset_of(x, indices...), 1, &value);
     return value;
 }
 
 /// Writes the element at these indices.
-template <class T, class S, class D, class Tracking, class Layout, class... I>
-void set(const Tensor<T, S, D, Tracking, Layout>& x, T value, I... indices) {
-    Tensor<T, S, Cpu, Untracked, Layout> elements({}, x.data(), x.extents(), x.layout());
-    Memory<D>::copy(&value, 1, &elements(indices...));
+template <TensorLike X, class... I>
+void set(const X& x, typename X::value_type value, I... indices) {
+    Memory<typename X::device_type>::copy(
+        &value, 1, const_cast<typename X::value_type*>(x.data()) + offset_of(x, indices...));
 }
 
 /// A copy of a parameter's elements for the host.

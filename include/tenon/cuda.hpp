@@ -76,6 +76,8 @@
 #include <tenon/op/matmul/cuda.cuh>
 #include <tenon/op/matmul/gelu_feed_forward.cuh>
 #include <tenon/op/matmul/gelu_feed_forward.hpp>
+#include <tenon/op/matmul/linear_float8.cuh>
+#include <tenon/op/matmul/linear_float8.hpp>
 #include <tenon/op/matmul/matmul.hpp>
 #include <tenon/op/matmul/matmul_add.hpp>
 #include <tenon/op/norm/cuda.cuh>

@@ -59,6 +59,8 @@
 #include <tenon/op/log_softmax/log_softmax.hpp>
 #include <tenon/op/matmul/cpu.hpp>
 #include <tenon/op/matmul/gelu_feed_forward.hpp>
+#include <tenon/op/matmul/linear_float8.hpp>
+#include <tenon/op/matmul/linear_float8_cpu.hpp>
 #include <tenon/op/matmul/matmul.hpp>
 #include <tenon/op/matmul/matmul_add.hpp>
 #include <tenon/op/rms_norm/rms_norm.hpp>

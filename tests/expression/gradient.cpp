@@ -1,3 +1,5 @@
+#include <array>
+
 #include <doctest/doctest.h>
 
 #include <tenon/autograd/gradient_check.hpp>
@@ -131,6 +133,48 @@ TEST_CASE("long rows, whose gradient is made in segments") {
     CHECK(support::worst_error(row.accumulated_gradient(), [&](std::int64_t i) {
               return s * (seed[i] * u[i] + seed[i + 5000] * u[i + 5000]);
           }) < 1e-14);
+}
+
+TEST_CASE("rows of whole packets, and one that they all share") {
+    auto x = parameter<Matrix>(1, 70, 4 * packet), y = parameter<Matrix>(2, 70, 4 * packet);
+    auto row = parameter<Shape<4 * packet>>(3);
+    // Each gets two contributions, of which the second is added to the first.
+    auto formula = [](auto a, auto b, auto c) {
+        Tensor u = a * b + c;
+        return Tensor(sin(u + c) * u - b);
+    };
+    CHECK(gradient_error(formula, x, y, row) < bound);
+    auto other = parameter<Shape<4 * packet>>(4);
+    CHECK(gradient_error([](auto a, auto b, auto c) { return Tensor(a * b + b * c); }, x, row, other) <
+          bound);
+    CHECK(gradient_error([&](auto c) { return Tensor(x.value() + c); }, row) < bound);
+}
+
+TEST_CASE("gradients of 16 bits are close to those of 64") {
+    const auto check = [](auto narrow, int rows, int length, double bound) {
+        using T = decltype(narrow);
+        INFO("rows ", rows, ", length ", length);
+        const auto x = cast<T>(support::numbers<double, Matrix>(1, rows, length)),
+                   y = cast<T>(support::numbers<double, Matrix>(2, rows, length)),
+                   row = cast<T>(support::numbers<double, Matrix>(3, 1, length));
+        const auto gradients = [&]<class C>(C) {
+            const Parameter<C, Matrix, Device> a(cast<C>(x)), b(cast<C>(y)), c(cast<C>(row));
+            Tensor u = 2 * a.tensor();
+            Tensor v = 2 * b.tensor();
+            Tensor w = tanh(u * v + 0.5) * u - v;
+            Tensor z = gelu(w + c.tensor());
+            backward(sum(square(z)));
+            return std::array{Tensor(cast<double>(a.accumulated_gradient())),
+                              Tensor(cast<double>(b.accumulated_gradient())),
+                              Tensor(cast<double>(c.accumulated_gradient()))};
+        };
+        const auto got = gradients(T{}), exact = gradients(double{});
+        for (int i = 0; i < 3; ++i) CHECK(relative_error(got[i], exact[i]) < bound);
+    };
+    for (const int length : {16, 21, 1024}) {
+        check(bf16{}, 70, length, 0.02);
+        check(f16{}, 70, length, 0.003);
+    }
 }
 
 TEST_CASE("views within expressions") {

@@ -32,6 +32,10 @@ TEST_CASE("with master copies, a model learns in 16 bits what it learns in 32") 
     CHECK(learned<MixedF16>(40) == doctest::Approx(exact).epsilon(0.05));
 }
 
+TEST_CASE("with linear layers in 8 bits it learns too") {
+    CHECK(learned<MixedFp8>(40) == doctest::Approx(learned<F32>(40)).epsilon(0.1));
+}
+
 TEST_CASE("without them, and with stochastic rounding, it learns too") {
     CHECK(learned<PureBf16>(40) == doctest::Approx(learned<F32>(40)).epsilon(0.1));
 }

@@ -58,6 +58,19 @@ struct MixedF16 : MixedBf16 {
     using storage = f16;
 };
 
+/// As MixedBf16, and linear layers multiply in 8 bits: weights and activations of 3 bits of significand,
+/// gradients of 2, each scaled by its greatest magnitude (Micikevicius et al. 2022, "FP8 Formats for Deep
+/// Learning"). Embedding, attention, norms and the head stay in 16 bits, as is usual. See `linear_float8`.
+struct MixedFp8 : MixedBf16 {
+    static constexpr bool linear_in_float8 = true;
+};
+
+/// Whether a precision's linear layers multiply in 8 bits.
+template <class P>
+inline constexpr bool linear_in_float8 = requires {
+    requires P::linear_in_float8;
+};
+
 namespace detail {
 
 template <class Model>

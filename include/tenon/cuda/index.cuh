@@ -11,28 +11,42 @@ namespace tenon::cuda {
 class Divisor {
 public:
     Divisor() = default;
-    explicit Divisor(std::int64_t divisor) : divisor_(static_cast<std::uint32_t>(divisor)) {
-        while ((std::uint64_t{1} << shift_) < divisor_) ++shift_;
-        const std::uint64_t excess = (std::uint64_t{1} << shift_) - divisor_;
-        factor_ = static_cast<std::uint32_t>((excess << 32) / divisor_ + 1);
+    explicit Divisor(std::int64_t divisor) : divisor_(divisor) {
+        while (std::int64_t{1} << shift_ < divisor) ++shift_;
+        // factor_: 2^64 (2^shift - divisor) / divisor, bit by bit.
+        const auto unsigned_divisor = static_cast<std::uint64_t>(divisor);
+        std::uint64_t rest = (std::uint64_t{1} << shift_) - unsigned_divisor;
+        for (int bit = 0; bit < 64; ++bit) {
+            rest *= 2;
+            factor_ *= 2;
+            if (rest < unsigned_divisor) continue;
+            rest -= unsigned_divisor;
+            ++factor_;
+        }
+        if (divisor >= limit) narrow_below_ = 0;
     }
 
-    TENON_HOST_DEVICE std::uint32_t value() const { return divisor_; }
+    TENON_HOST_DEVICE std::int64_t value() const { return divisor_; }
 
     /// Divides `number`, and returns what remains.
     __device__ __forceinline__ std::int64_t divide(std::int64_t& number) const {
         const std::int64_t whole = number;
-        number =
-            whole < std::int64_t{1} << 31 ? below_2_31(static_cast<std::uint32_t>(whole)) : whole / divisor_;
+        if (whole < narrow_below_) {
+            const auto narrow = static_cast<std::uint32_t>(whole),
+                       factor = static_cast<std::uint32_t>(factor_ >> 32) + 1;
+            number = (__umulhi(narrow, factor) + narrow) >> shift_;
+        } else {
+            const auto wide = static_cast<std::uint64_t>(whole);
+            number = static_cast<std::int64_t>((__umul64hi(wide, factor_ + 1) + wide) >> shift_);
+        }
         return whole - number * divisor_;
     }
 
 private:
-    __device__ __forceinline__ std::uint32_t below_2_31(std::uint32_t number) const {
-        return (__umulhi(number, factor_) + number) >> shift_;
-    }
+    static constexpr std::int64_t limit = std::int64_t{1} << 31;
 
-    std::uint32_t divisor_ = 1, factor_ = 1;
+    std::int64_t divisor_ = 1, narrow_below_ = limit;
+    std::uint64_t factor_ = 0;
     int shift_ = 0;
 };
 
@@ -48,8 +62,11 @@ struct IndexSpace {
     template <class... Step>
         requires(sizeof...(Step) == arrays)
     void append(std::int64_t length, Step... each) {
-        if (length <= 1) return;
         const std::int64_t steps[] = {each...};
+        append(length, steps);
+    }
+    void append(std::int64_t length, const std::int64_t (&steps)[arrays]) {
+        if (length <= 1) return;
         bool joins = rank > 0 && extent[rank - 1].value() * length < std::int64_t{1} << 31;
         for (int i = 0; i < arrays; ++i) joins = joins && step[i][rank - 1] == steps[i] * length;
         if (!joins) ++rank;
@@ -67,6 +84,7 @@ struct IndexSpace {
 #pragma unroll
             for (int i = 0; i < arrays; ++i) result.in[i] += index * step[i][axis];
         };
+#pragma unroll 1
         for (int axis = rank - 1; axis > 0; --axis) add(axis, extent[axis].divide(number));
         if (rank > 0) add(0, number);
         return result;

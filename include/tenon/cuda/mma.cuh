@@ -26,6 +26,13 @@ __device__ __forceinline__ void load_matrices(std::uint32_t row, std::uint32_t (
                      : "memory");
 }
 
+/// Writes what `load_matrices`, not transposed, would read. Of sm_90 and later.
+__device__ __forceinline__ void store_matrices(std::uint32_t row, const std::uint32_t (&from)[4]) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(row), "r"(from[0]),
+                 "r"(from[1]), "r"(from[2]), "r"(from[3])
+                 : "memory");
+}
+
 /// sums += left right, of 16 x 16 and 16 x 8 elements of type T.
 template <class T>
 __device__ __forceinline__ void multiply_add(float (&sums)[4], const std::uint32_t (&left)[4],

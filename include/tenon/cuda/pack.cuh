@@ -29,21 +29,84 @@ __device__ __forceinline__ T rounded(C value) {
     }
 }
 
+namespace detail {
+
+/// Two neighbouring numbers of 16 bits in one register, as f32: an instruction each.
+template <class T>
+__device__ __forceinline__ void widen_pair(std::uint32_t pair, float& first, float& second) {
+    if constexpr (std::same_as<T, bf16>) {
+        first = __uint_as_float(pair << 16);
+        second = __uint_as_float(pair & 0xffff0000u);
+    } else {
+        asm("{ .reg .b16 a, b; mov.b32 {a, b}, %2; cvt.f32.f16 %0, a; cvt.f32.f16 %1, b; }"
+            : "=f"(first), "=f"(second)
+            : "r"(pair));
+    }
+}
+
+/// The reverse, each rounded once: one instruction.
+template <class T>
+__device__ __forceinline__ std::uint32_t round_pair(float first, float second) {
+    std::uint32_t pair;
+    if constexpr (std::same_as<T, bf16>)
+        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+    else
+        asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+    return pair;
+}
+
+}  // namespace detail
+
+/// The elements of a pack in the type of computation.
+template <class C, int N, class T>
+__device__ __forceinline__ void unpack(const Pack<T, N>& pack, C (&values)[N]) {
+    if constexpr (is_half<T> && std::same_as<C, float> && N % 2 == 0) {
+        const auto pairs = __builtin_bit_cast(Pack<std::uint32_t, N / 2>, pack);
+#pragma unroll
+        for (int i = 0; i < N; i += 2) detail::widen_pair<T>(pairs.element[i / 2], values[i], values[i + 1]);
+    } else {
+#pragma unroll
+        for (int i = 0; i < N; ++i) values[i] = convert<C>(pack.element[i]);
+    }
+}
+
+/// A Pack as it is, to be kept in registers: in words, which the compiler does not take apart.
+template <class T, int N>
+using PackBits = Pack<std::uint32_t, static_cast<int>(sizeof(T)) * N / 4>;
+
+/// Reads N elements as they are. `from` is aligned as Pack<T, N> is.
+template <int N, class T>
+__device__ __forceinline__ PackBits<T, N> load_bits(const T* from) {
+    return *reinterpret_cast<const PackBits<T, N>*>(from);
+}
+
+/// The elements of a kept pack of T.
+template <class T, class C, int N>
+__device__ __forceinline__ void unpack_bits(const PackBits<T, N>& bits, C (&values)[N]) {
+    unpack(__builtin_bit_cast(Pack<T, N>, bits), values);
+}
+
 /// Reads N elements, in the type of computation. `from` is aligned as Pack<T, N> is.
 template <class C, int N, class T>
 __device__ __forceinline__ void load(const T* from, C (&values)[N]) {
     const Pack<T, N> pack = *reinterpret_cast<const Pack<T, N>*>(from);
-#pragma unroll
-    for (int i = 0; i < N; ++i) values[i] = convert<C>(pack.element[i]);
+    unpack(pack, values);
 }
 
 /// Writes N elements, each rounded once.
 template <class C, int N, class T>
 __device__ __forceinline__ void store(const C (&values)[N], T* to) {
-    Pack<T, N> pack;
+    if constexpr (is_half<T> && std::same_as<C, float> && N % 2 == 0) {
+        Pack<std::uint32_t, N / 2> pairs;
 #pragma unroll
-    for (int i = 0; i < N; ++i) pack.element[i] = rounded<T>(values[i]);
-    *reinterpret_cast<Pack<T, N>*>(to) = pack;
+        for (int i = 0; i < N; i += 2) pairs.element[i / 2] = detail::round_pair<T>(values[i], values[i + 1]);
+        *reinterpret_cast<Pack<T, N>*>(to) = __builtin_bit_cast(Pack<T, N>, pairs);
+    } else {
+        Pack<T, N> pack;
+#pragma unroll
+        for (int i = 0; i < N; ++i) pack.element[i] = rounded<T>(values[i]);
+        *reinterpret_cast<Pack<T, N>*>(to) = pack;
+    }
 }
 
 /// Writes N elements of a gradient from element number `at` on, or adds to what is there.

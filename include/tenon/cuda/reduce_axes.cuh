@@ -7,6 +7,7 @@
 #include <tenon/cuda/index.cuh>
 #include <tenon/cuda/launch.cuh>
 #include <tenon/cuda/memory.hpp>
+#include <tenon/cuda/pack.cuh>
 #include <tenon/cuda/reduce.cuh>
 
 namespace tenon::cuda {
@@ -65,6 +66,29 @@ struct AxesReduction {
             finish(k, static_cast<double>(total));
         else
             partial[k * parts + blockIdx.y] = total;
+    }
+};
+
+/// Reads the array that is reduced, the first.
+template <class C, class T>
+struct ReadElements {
+    const T* x;
+
+    template <class Offsets>
+    __device__ C operator()(std::int64_t, const Offsets& at) const {
+        return convert<C>(x[at.in[0]]);
+    }
+};
+
+/// Contributes each result to an element of a gradient.
+template <class C, class G>
+struct ContributeReduced {
+    IndexSpace<1> places = {};
+    std::int64_t offset = 0;
+    Contribution<G> to = {};
+
+    __device__ void operator()(std::int64_t k, double total) const {
+        contribute(to, offset + places.offsets(k).in[0], static_cast<C>(total));
     }
 };
 

@@ -114,11 +114,14 @@ public:
         row_ = tile.address + static_cast<std::uint32_t>((first + row) * Tile::row_bytes);
         chunk_ = static_cast<std::uint32_t>((right ^ Tile::permutation(row)) << 4);
     }
-    /// The 16 x 16 block of rows 16 i and columns 16 j on.
+    /// The lane's row of the 16 x 16 block of rows 16 i and columns 16 j on.
+    __device__ __forceinline__ std::uint32_t at(int i, int j) const {
+        return row_ + (chunk_ ^ static_cast<std::uint32_t>(j << 5)) +
+               static_cast<std::uint32_t>(16 * i * Tile::row_bytes);
+    }
+    /// That block.
     __device__ __forceinline__ void load(int i, int j, std::uint32_t (&to)[4]) const {
-        load_matrices<transposed>(row_ + (chunk_ ^ static_cast<std::uint32_t>(j << 5)) +
-                                      static_cast<std::uint32_t>(16 * i * Tile::row_bytes),
-                                  to);
+        load_matrices<transposed>(at(i, j), to);
     }
 
 private:
@@ -210,6 +213,24 @@ __device__ __forceinline__ void load_factor(Factor<T, rows, depth>& to, const Re
     for (int i = 0; i < rows / 16; ++i)
 #pragma unroll
         for (int j = 0; j < depth / 16; ++j) from.load_left(i, j, to.block[i][j]);
+}
+
+/// Four lanes that hold two columns each of four chunks of 8 columns exchange them: a lane gets the chunk of
+/// its own number.
+__device__ __forceinline__ uint4 chunk_of_lane(const std::uint32_t (&pairs)[4]) {
+    const bool is_odd = threadIdx.x & 1, is_high = threadIdx.x & 2;
+    const auto swap = [](std::uint32_t given, int distance) {
+        return __shfl_xor_sync(0xffffffffu, given, distance);
+    };
+    // Of the chunks with the lane's parity, the first and the second half's pair of columns.
+    const std::uint32_t low = swap(is_odd ? pairs[0] : pairs[1], 1),
+                        high = swap(is_odd ? pairs[2] : pairs[3], 1);
+    const std::uint32_t first[2] = {is_odd ? low : pairs[0], is_odd ? pairs[1] : low},
+                        second[2] = {is_odd ? high : pairs[2], is_odd ? pairs[3] : high};
+    const std::uint32_t got[2] = {swap(is_high ? first[0] : second[0], 2),
+                                  swap(is_high ? first[1] : second[1], 2)};
+    return is_high ? make_uint4(got[0], got[1], second[0], second[1])
+                   : make_uint4(first[0], first[1], got[0], got[1]);
 }
 
 }  // namespace tenon::cuda

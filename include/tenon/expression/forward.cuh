@@ -22,42 +22,41 @@ __device__ __forceinline__ void write_packet(const C (&values)[W], int count, bo
     }
 }
 
-/// Evaluates a tree element by element; reductions, if any, have been computed: reduced[row * N + i].
-template <class Tree, int W, class T, class C, int L, int K, int N>
+/// Evaluates a tree packet by packet; `whole`: all are packed and none reaches past the end of a row.
+/// Reductions, if any, have been computed: reduced[row * N + i].
+template <class Tree, bool whole, int W, class T, class C, int L, int K, int N>
 __global__ void __launch_bounds__(map_threads)
-    map_kernel(const __grid_constant__ program::Run<C, L, K, N> run, unsigned packed, bool packs_result,
-               const C* reduced, T* out) {
-    const std::int64_t length = run.iteration.length, packets = (length + W - 1) / W;
-    const std::int64_t total = run.iteration.rows * packets;
-    for (std::int64_t index = std::int64_t(blockIdx.x) * blockDim.x + threadIdx.x; index < total;
-         index += std::int64_t(gridDim.x) * blockDim.x) {
-        const Split split(index, packets);
-        const std::int64_t row = split.quotient, at = split.remainder * W;
-        const RowOffsets<L> rows(run.iteration, run.paths, row);
-        const int count = lanes_before<W>(length, at);
+    map_kernel(const __grid_constant__ program::Run<C, L, K, N> run,
+               const __grid_constant__ IndexSpace<L> rows, Divisor packets, unsigned packed,
+               bool packs_result, const C* reduced, T* out) {
+    const std::int64_t length = run.iteration.length, total = run.iteration.rows * packets.value();
+    for (std::int64_t index = thread_number(); index < total; index += std::int64_t(gridDim.x) * blockDim.x) {
+        std::int64_t row = index;
+        const std::int64_t at = packets.divide(row) * W;
+        const int count = whole ? W : lanes_before<W>(length, at);
         Lanes<C, L, K, N, W> lanes;
         lanes.constant = run.constants;
         lanes.reduced = reduced + row * N;
-        load_leaves<Tree>(run, rows, packed, at, count, lanes.leaf);
+        load_leaves<Tree>(run, rows.offsets(row), whole ? ~0u : packed, at, count, lanes.leaf);
         using V = Number<Tree, T, C>;
         C values[W];
 #pragma unroll
         for (int lane = 0; lane < W; ++lane)
             values[lane] = static_cast<C>(tree::evaluate<Tree, V>(lanes, lane).value);
-        write_packet<W>(values, count, packs_result, out + row * length + at);
+        write_packet<W>(values, count, whole || packs_result, out + row * length + at);
     }
 }
 
 /// A block computes whole rows: their reductions, then their results.
 template <class Tree, bool per_row, int W, class T, class C, int L, int K, int N>
-__global__ void row_kernel(const __grid_constant__ program::Run<C, L, K, N> run, unsigned packed,
-                           bool packs_result, T* out) {
+__global__ void row_kernel(const __grid_constant__ program::Run<C, L, K, N> run,
+                           const __grid_constant__ IndexSpace<L> rows, unsigned packed, bool packs_result,
+                           T* out) {
     using V = Number<Tree, T, C>;
     __shared__ C scratch[32];
     const std::int64_t length = run.iteration.length;
     for (std::int64_t row = blockIdx.x; row < run.iteration.rows; row += gridDim.x) {
-        const RowTeam<C, L, K, N, W, V> team{
-            run, RowOffsets<L>(run.iteration, run.paths, row), packed, 0, INT64_MAX, scratch};
+        const RowTeam<C, L, K, N, W, V> team{run, rows.offsets(row), packed, 0, INT64_MAX, scratch};
         C reduced[N > 0 ? N : 1];
         team.reduce_all(reduced, tree::ReductionsOf<Tree>{});
         if constexpr (per_row) {
@@ -83,16 +82,13 @@ __global__ void row_kernel(const __grid_constant__ program::Run<C, L, K, N> run,
 
 /// One reduction of a tree over one segment of one row.
 template <class R, class Tree, int W, class V, class C, int L, int K, int N>
-__global__ void segment_kernel(const __grid_constant__ program::Run<C, L, K, N> run, unsigned packed,
+__global__ void segment_kernel(const __grid_constant__ program::Run<C, L, K, N> run,
+                               const __grid_constant__ IndexSpace<L> rows, unsigned packed,
                                std::int64_t row_length, std::int64_t segment, const C* reduced, C* parts) {
     __shared__ C scratch[32];
     const std::int64_t row = blockIdx.y;
-    const RowTeam<C, L, K, N, W, V> team{run,
-                                         RowOffsets<L>(run.iteration, run.paths, row),
-                                         packed,
-                                         blockIdx.x * segment,
-                                         (blockIdx.x + 1) * segment,
-                                         scratch};
+    const RowTeam<C, L, K, N, W, V> team{
+        run, rows.offsets(row), packed, blockIdx.x * segment, (blockIdx.x + 1) * segment, scratch};
     const C total = team.template reduce<R, Tree>(row_length, reduced + row * N);
     if (threadIdx.x == 0) parts[row * gridDim.x + blockIdx.x] = total;
 }
@@ -129,7 +125,7 @@ struct Plan {
 
 /// All reductions of a tree for all rows of a cut plan, [rows, N].
 template <class Tree, int W, class V, class C, int L, int K, int N>
-Storage reduce_in_segments(const program::Run<C, L, K, N>& run, unsigned packed) {
+Storage reduce_in_segments(const program::Run<C, L, K, N>& run, const IndexSpace<L>& space, unsigned packed) {
     const std::int64_t rows = run.iteration.rows;
     Storage reduced(Memory<Cuda>::allocate(static_cast<std::size_t>(rows * N) * sizeof(C)));
     C* const all = static_cast<C*>(reduced.data());
@@ -144,8 +140,8 @@ Storage reduce_in_segments(const program::Run<C, L, K, N>& run, unsigned packed)
                 Storage parts(Memory<Cuda>::allocate(static_cast<std::size_t>(rows) * segments * sizeof(C)));
                 C* const part = static_cast<C*>(parts.data());
                 launch(segment_kernel<Combine, Argument, W, V, C, L, K, N>,
-                       {.blocks = dim3(segments, static_cast<unsigned>(rows)), .threads = 512}, run, packed,
-                       length, segment, all, part);
+                       {.blocks = dim3(segments, static_cast<unsigned>(rows)), .threads = 512}, run, space,
+                       packed, length, segment, all, part);
                 launch(combine_kernel<Combine, C>, {.blocks = static_cast<unsigned>(rows), .threads = 128},
                        part, static_cast<int>(segments), length, all + number, N);
             };
@@ -162,22 +158,25 @@ void forward(const program::Run<C, L, K, N>& run, T* out) {
     if (iteration.rows * iteration.length == 0) return;
     const unsigned packed = packed_leaves<Tree, W>(run);
     const bool packs_result = iteration.length % W == 0 || iteration.rows == 1;
+    const IndexSpace<L> rows = space_of_rows(iteration, run.paths);
     const Plan plan(run, W);
     const auto map = [&](const C* reduced) {
-        launch(map_kernel<Tree, W, T, C, L, K, N>,
-               {.blocks = blocks_for(iteration.rows * ((iteration.length + W - 1) / W), map_threads),
-                .threads = map_threads},
-               run, packed, packs_result, reduced, out);
+        const std::int64_t packets = (iteration.length + W - 1) / W;
+        const bool is_whole = iteration.length % W == 0 && packs_all<Tree>(packed);
+        launch(
+            is_whole ? map_kernel<Tree, true, W, T, C, L, K, N> : map_kernel<Tree, false, W, T, C, L, K, N>,
+            {.blocks = blocks_for(iteration.rows * packets, map_threads), .threads = map_threads}, run, rows,
+            Divisor(packets), packed, packs_result, reduced, out);
     };
     if constexpr (N == 0) {
         map(nullptr);
     } else if (plan.is_cut) {
-        const Storage reduced = reduce_in_segments<Tree, W, Number<Tree, T, C>>(run, packed);
+        const Storage reduced = reduce_in_segments<Tree, W, Number<Tree, T, C>>(run, rows, packed);
         map(static_cast<const C*>(reduced.data()));
     } else {
         launch(row_kernel<Tree, per_row, W, T, C, L, K, N>,
                {.blocks = blocks_for(iteration.rows, 1), .threads = static_cast<unsigned>(plan.threads)}, run,
-               packed, packs_result, out);
+               rows, packed, packs_result, out);
     }
 }
 

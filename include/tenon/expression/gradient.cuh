@@ -1,27 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include <tenon/expression/forward.cuh>
+#include <tenon/expression/packet_gradient.cuh>
 #include <tenon/expression/scatter.cuh>
 
 namespace tenon::cuda::fused {
-
-/// Gradients on their way: of a packet's leaves, and of its row's reductions.
-template <class C, int L, int N, int W>
-struct LaneSink {
-    C gradient[L][W];
-    C adjoint[N > 0 ? N : 1];
-
-    template <int Index, tree::Access, class V>
-    __device__ __forceinline__ void leaf(std::int64_t lane, V value) {
-        gradient[Index][lane] += static_cast<C>(value);
-    }
-    template <int Index, class V>
-    __device__ __forceinline__ void reduced(V value) {
-        adjoint[Index] += static_cast<C>(value);
-    }
-};
 
 /// The gradients of a row's reductions alone.
 template <class C, int N>
@@ -184,13 +170,13 @@ private:
 
 /// The shares of all reductions for each row, one block a row: where rows are too few to be computed whole.
 template <class Tree, bool per_row, int W, class G, class C, int L, int K, int N>
-__global__ void share_kernel(const __grid_constant__ program::Run<C, L, K, N> run, unsigned packed,
-                             bool packs_upstream, const G* upstream, Shares<C, N>* all) {
+__global__ void share_kernel(const __grid_constant__ program::Run<C, L, K, N> run,
+                             const __grid_constant__ IndexSpace<L> rows, unsigned packed, bool packs_upstream,
+                             const G* upstream, Shares<C, N>* all) {
     __shared__ C scratch[32];
     const std::int64_t row = blockIdx.x;
     using V = Number<Tree, G, C>;
-    const RowTeam<C, L, K, N, W, V> team{
-        run, RowOffsets<L>(run.iteration, run.paths, row), packed, 0, INT64_MAX, scratch};
+    const RowTeam<C, L, K, N, W, V> team{run, rows.offsets(row), packed, 0, INT64_MAX, scratch};
     const RowReverse<per_row, RowTeam<C, L, K, N, W, V>, G, Tree> reverse{
         team, upstream + row * run.iteration.length, packs_upstream};
     Shares<C, N> shares = all[row];
@@ -203,6 +189,8 @@ __global__ void share_kernel(const __grid_constant__ program::Run<C, L, K, N> ru
 /// sums of the leaves that all rows share, a column a lane, so that no two threads meet in one.
 template <class Tree, bool per_row, int W, class G, class C, int L, int K, int N>
 __global__ void gradient_kernel(const __grid_constant__ program::Run<C, L, K, N> run,
+                                const __grid_constant__ IndexSpace<L> leaf_rows,
+                                const __grid_constant__ IndexSpace<L> gradient_rows,
                                 const __grid_constant__ Targets<C, L> targets, unsigned packed,
                                 bool packs_upstream, std::int64_t segment, const G* upstream,
                                 const Shares<C, N>* all) {
@@ -223,8 +211,8 @@ __global__ void gradient_kernel(const __grid_constant__ program::Run<C, L, K, N>
 
     for (std::int64_t row = first; row < last; ++row) {
         using V = Number<Tree, G, C>;
-        const RowTeam<C, L, K, N, W, V> team{
-            run, RowOffsets<L>(run.iteration, run.paths, row), packed, begin, begin + segment, scratch};
+        const RowTeam<C, L, K, N, W, V> team{run,   leaf_rows.offsets(row), packed,
+                                             begin, begin + segment,        scratch};
         const RowReverse<per_row, RowTeam<C, L, K, N, W, V>, G, Tree> reverse{
             team, upstream + row * run.iteration.length, packs_upstream};
         Shares<C, N> shares;
@@ -236,7 +224,7 @@ __global__ void gradient_kernel(const __grid_constant__ program::Run<C, L, K, N>
                 reverse.find_shares(shares);
             }
         }
-        const RowOffsets<L> gradient_rows(run.iteration, run.gradient_paths, row);
+        const RowOffsets<L> to = gradient_rows.offsets(row);
         C row_sum[L] = {};
         for (int turn = 0; turn < turns; ++turn) {
             const std::int64_t at = begin + (std::int64_t(turn) * blockDim.x + threadIdx.x) * W;
@@ -261,7 +249,7 @@ __global__ void gradient_kernel(const __grid_constant__ program::Run<C, L, K, N>
                             for (int lane = 0; lane < W; ++lane) row_sum[Index] += sink.gradient[Index][lane];
                         } else if (target.way == Way::direct) {
                             target.template write<GradientOf<T, Cuda>>(
-                                gradient_rows.offset[Index] + at * run.gradient_paths[Index].step,
+                                to.in[Index] + at * run.gradient_paths[Index].step,
                                 run.gradient_paths[Index].step, count, sink.gradient[Index]);
                         } else if (target.way == Way::apart) {
 #pragma unroll
@@ -303,6 +291,7 @@ void backward(const program::Run<C, L, K, N>& run, const G* upstream) {
     if (iteration.rows * iteration.length == 0) return;
     const unsigned packed = packed_leaves<Tree, W>(run);
     const bool packs_upstream = iteration.length % W == 0 || iteration.rows == 1;
+    const IndexSpace<L> rows = space_of_rows(iteration, run.paths);
     const Plan plan(run, W);
     const bool is_whole = N > 0 && !plan.is_cut;  // rows
     const int threads = is_whole ? plan.threads : map_threads;
@@ -310,7 +299,7 @@ void backward(const program::Run<C, L, K, N>& run, const G* upstream) {
     Storage shares;
     if (N > 0 && plan.is_cut) {
         if constexpr (N > 0) {
-            const Storage reduced = reduce_in_segments<Tree, W, Number<Tree, G, C>>(run, packed);
+            const Storage reduced = reduce_in_segments<Tree, W, Number<Tree, G, C>>(run, rows, packed);
             shares = Storage(
                 Memory<Cuda>::allocate(static_cast<std::size_t>(iteration.rows) * sizeof(Shares<C, N>)));
             auto* const all = static_cast<Shares<C, N>*>(shares.data());
@@ -319,7 +308,7 @@ void backward(const program::Run<C, L, K, N>& run, const G* upstream) {
                                           cudaMemcpyDeviceToDevice, current_stream()),
                         "cudaMemcpy2DAsync");
             launch(share_kernel<Tree, per_row, W, G, C, L, K, N>,
-                   {.blocks = static_cast<unsigned>(iteration.rows), .threads = 512}, run, packed,
+                   {.blocks = static_cast<unsigned>(iteration.rows), .threads = 512}, run, rows, packed,
                    packs_upstream, upstream, all);
         }
     }
@@ -328,14 +317,21 @@ void backward(const program::Run<C, L, K, N>& run, const G* upstream) {
     const std::int64_t turn = std::int64_t(threads) * W * (!is_whole && iteration.rows == 1 ? 4 : 1);
     const std::int64_t segment = is_whole ? (plan.longest + turn - 1) / turn * turn : turn;
     const std::int64_t segments = is_whole ? 1 : (plan.longest + segment - 1) / segment;
-    Scatter<Tree, C, L, K, N> scatter(run, plan.longest, segment, segments);
+    Scatter<Tree, C, L, K, N> scatter(run, plan.longest, segment);
+    if constexpr (N == 0)
+        if (packet_gradients<Tree, W>(run, rows, packed, scatter, upstream)) return;
+    // Few chunks of rows leave few partial sums; without those, blocks may be many.
+    const std::int64_t blocks = scatter.targets.columns > 0 ? 528 : 8192;
+    const std::int64_t chunks =
+        std::clamp<std::int64_t>(blocks / segments, 1, std::min<std::int64_t>(iteration.rows, 65535));
+    scatter.take_memory(chunks, segments);
     launch(gradient_kernel<Tree, per_row, W, G, C, L, K, N>,
-           {.blocks = dim3(static_cast<unsigned>(segments), static_cast<unsigned>(scatter.chunks)),
+           {.blocks = dim3(static_cast<unsigned>(segments), static_cast<unsigned>(chunks)),
             .threads = static_cast<unsigned>(threads),
             .shared_bytes = static_cast<std::size_t>(scatter.targets.columns) *
                             static_cast<std::size_t>(segment) * sizeof(C)},
-           run, scatter.targets, packed, packs_upstream, segment, upstream,
-           static_cast<const Shares<C, N>*>(shares.data()));
+           run, rows, space_of_rows(iteration, run.gradient_paths), scatter.targets, packed, packs_upstream,
+           segment, upstream, static_cast<const Shares<C, N>*>(shares.data()));
     scatter.finish();
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include <tenon/cuda/approximate.cuh>
+#include <tenon/cuda/index.cuh>
 #include <tenon/cuda/pack.cuh>
 #include <tenon/cuda/reduce.cuh>
 #include <tenon/expression/program.hpp>
@@ -97,41 +98,29 @@ unsigned packed_leaves(const program::Run<C, L, K, N>& run) {
     return packed;
 }
 
-/// Division of indices, by 32-bit arithmetic where both fit.
-struct Split {
-    std::int64_t quotient, remainder;
-
-    __device__ __forceinline__ Split(std::int64_t index, std::int64_t divisor) {
-        if ((index | divisor) >> 32 == 0) {
-            const auto a = static_cast<std::uint32_t>(index), b = static_cast<std::uint32_t>(divisor);
-            quotient = a / b;
-            remainder = a % b;
-        } else {
-            quotient = index / divisor;
-            remainder = index % divisor;
-        }
-    }
-};
-
-/// Where a row begins in each array.
+/// Whether these are all leaves that have a packet at each place, those of reductions excluded.
+template <class Tree>
+bool packs_all(unsigned packed) {
+    bool all = true;
+    tree::for_each_leaf(Tree{}, [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
+                                    tree::Leaf<T, Index, access, is_tracked, has_value>) {
+        if (has_value && access != tree::Access::uniform) all = all && (packed >> Index & 1) != 0;
+    });
+    return all;
+}
+/// Where rows begin in each array.
 template <int L>
-struct RowOffsets {
-    std::int64_t offset[L] = {};
-
-    __device__ __forceinline__ RowOffsets(const program::Iteration& iteration,
-                                          const program::Path (&paths)[L], std::int64_t row) {
-        for (int axis = iteration.outer.rank - 1; axis >= 0; --axis) {
-            std::int64_t coordinate = row;
-            if (axis > 0) {
-                const Split split(row, iteration.outer[axis]);
-                row = split.quotient;
-                coordinate = split.remainder;
-            }
-#pragma unroll
-            for (int i = 0; i < L; ++i) offset[i] += coordinate * paths[i].outer[axis];
-        }
+IndexSpace<L> space_of_rows(const program::Iteration& iteration, const program::Path (&paths)[L]) {
+    IndexSpace<L> space;
+    for (int axis = 0; axis < iteration.outer.rank; ++axis) {
+        std::int64_t steps[L];
+        for (int i = 0; i < L; ++i) steps[i] = paths[i].outer[axis];
+        space.append(iteration.outer[axis], steps);
     }
-};
+    return space;
+}
+template <int L>
+using RowOffsets = typename IndexSpace<L>::Offsets;
 
 /// Reads the leaves of a tree, those of its reductions excluded: `count` elements of a row from `at` on.
 /// Lanes past the end repeat the last.
@@ -141,18 +130,21 @@ __device__ __forceinline__ void load_leaves(const program::Run<C, L, K, N>& run,
     visit_leaves<Tree>([&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
                            tree::Leaf<T, Index, access, is_tracked, has_value>) {
         if constexpr (has_value) {
-            const T* row = static_cast<const T*>(run.data[Index]) + rows.offset[Index];
+            const T* row = static_cast<const T*>(run.data[Index]) + rows.in[Index];
             if constexpr (access == tree::Access::uniform) {
                 const C value = convert<C>(*row);
 #pragma unroll
                 for (int lane = 0; lane < W; ++lane) leaf[Index][lane] = value;
-            } else if (count == W && (packed >> Index & 1)) {
-                load(row + at, leaf[Index]);
             } else {
                 const std::int64_t step = access == tree::Access::contiguous ? 1 : run.paths[Index].step;
+                Pack<T, W> pack;
+                if (count == W && (packed >> Index & 1))
+                    pack = *reinterpret_cast<const Pack<T, W>*>(row + at);
+                else
 #pragma unroll
-                for (int lane = 0; lane < W; ++lane)
-                    leaf[Index][lane] = convert<C>(row[(at + (lane < count ? lane : count - 1)) * step]);
+                    for (int lane = 0; lane < W; ++lane)
+                        pack.element[lane] = row[(at + (lane < count ? lane : count - 1)) * step];
+                unpack(pack, leaf[Index]);  // outside of the branches, which would wait for their elements
             }
         }
     });

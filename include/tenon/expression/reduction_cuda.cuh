@@ -9,17 +9,6 @@
 namespace tenon {
 namespace cuda {
 
-/// Reads the array that is reduced.
-template <class C, class T>
-struct ReadElements {
-    const T* x;
-
-    template <class Offsets>
-    __device__ C operator()(std::int64_t, const Offsets& at) const {
-        return convert<C>(x[at.in[0]]);
-    }
-};
-
 /// 1 for an element that equals the result, else 0.
 template <class C, class T>
 struct ReadTies {

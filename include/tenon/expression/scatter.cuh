@@ -1,9 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
-#include <tenon/cuda/launch.cuh>
+#include <tenon/cuda/column_sums.cuh>
 #include <tenon/cuda/memory.hpp>
+#include <tenon/cuda/reduce_axes.cuh>
 #include <tenon/expression/lanes.cuh>
 
 /// Where the gradients of an expression's leaves go.
@@ -60,53 +62,6 @@ struct Targets {
     }
 };
 
-/// Sums of an array over some of its axes: element e of the result adds up what lies on the summed axes.
-struct SumAxes {
-    struct Axis {
-        std::int64_t size, from, to;  // strides
-    };
-    Axis kept[max_rank + 1], summed[max_rank + 1];
-    int kept_count = 0, summed_count = 0;
-    std::int64_t results = 1, addends = 1;
-
-    void add(std::int64_t size, std::int64_t from, std::int64_t to) {
-        if (size == 1) return;
-        (to == 0 ? summed[summed_count++] : kept[kept_count++]) = {size, from, to};
-        (to == 0 ? addends : results) *= size;
-    }
-};
-
-/// A thread sums each result, or a block.
-template <class G, class C>
-__global__ void sum_axes_kernel(const __grid_constant__ SumAxes axes, const C* from, const Contribution<G> to,
-                                bool by_block) {
-    __shared__ C scratch[32];
-    const std::int64_t first = by_block ? blockIdx.x : std::int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-    const std::int64_t step = by_block ? gridDim.x : std::int64_t(gridDim.x) * blockDim.x;
-    for (std::int64_t result = first; result < axes.results; result += step) {
-        std::int64_t source = 0, target = 0, rest = result;
-        for (int i = axes.kept_count - 1; i >= 0; --i) {
-            const Split split(rest, axes.kept[i].size);
-            source += split.remainder * axes.kept[i].from;
-            target += split.remainder * axes.kept[i].to;
-            rest = split.quotient;
-        }
-        C total(0);
-        for (std::int64_t addend = by_block ? threadIdx.x : 0; addend < axes.addends;
-             addend += by_block ? blockDim.x : 1) {
-            std::int64_t at = source, left = addend;
-            for (int i = axes.summed_count - 1; i >= 0; --i) {
-                const Split split(left, axes.summed[i].size);
-                at += split.remainder * axes.summed[i].from;
-                left = split.quotient;
-            }
-            total += from[at];
-        }
-        if (by_block) total = reduce_block(total, Sum{}, scratch);
-        if (!by_block || threadIdx.x == 0) cuda::contribute(to, target, total);
-    }
-}
-
 /// Decides the ways of all leaves' gradients, and finishes what the pass over the large arrays leaves.
 template <class Tree, class C, int L, int K, int N>
 class Scatter {
@@ -114,44 +69,56 @@ class Scatter {
 
 public:
     Targets<C, L> targets;
-    std::int64_t chunks = 1;  // of rows
 
-    Scatter(const Run& run, std::int64_t longest, std::int64_t segment, std::int64_t segments)
-        : run_(run), segments_(segments) {
+    /// `longest`: of the rows of the result and of reductions; `segment`: of a row, what a block has at once.
+    Scatter(const Run& run, std::int64_t longest, std::int64_t segment) : run_(run) {
         targets.longest = longest;
-        const std::int64_t rows = run.iteration.rows;
         set_lengths(Tree{}, run.iteration.length);
         [&]<class... R, int... Index, class... A>(tree::ReductionList<tree::Reduce<R, Index, A>...>) {
             (set_lengths(A{}, run.lengths[Index]), ...);
         }(tree::ReductionsOf<Tree>{});
-        tree::for_every_leaf(Tree{},
-                             [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
-                                 tree::Leaf<T, Index, access, is_tracked, has_value>) {
-                                 if constexpr (is_tracked) {
-                                     if (run.slots[Index]) choose(Index, segment);
-                                 }
-                             });
-        // Few chunks leave few partial sums; without those, blocks may be many.
-        const std::int64_t blocks = targets.columns > 0 ? 528 : 8192;
-        chunks = std::max<std::int64_t>(1, std::min(rows, blocks / segments));
-        chunks = std::min<std::int64_t>(chunks, 65535);
-        tree::for_every_leaf(Tree{},
-                             [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
-                                 tree::Leaf<T, Index, access, is_tracked, has_value>) {
-                                 if constexpr (is_tracked) take_memory<T>(targets.leaf[Index], Index);
-                             });
+        for_every_target([&]<class T>(int index) {
+            if (run_.slots[index]) choose<T>(index, segment);
+        });
+    }
+
+    /// Whether each gradient is written where it belongs, side by side, or one summed over all rows; none is
+    /// a parameter's of another type.
+    bool writes_packets() const {
+        bool fits = targets.columns <= (L > 1 ? 1 : 0);
+        for_every_target([&]<class T>(int index) {
+            const Target& target = targets.leaf[index];
+            const bool is_wide = !std::same_as<GradientOf<T, Cuda>, ComputeOf<T>> && run_.slots[index] &&
+                                 run_.slots[index]->is_wide;
+            fits = fits && target.way != Way::row && target.way != Way::apart &&
+                   (target.way != Way::direct || (target.is_aligned && !is_wide));
+        });
+        return fits;
+    }
+
+    /// Takes memory for gradients, and for partial sums: of so many chunks of rows, and segments of a row.
+    void take_memory(std::int64_t chunks, std::int64_t segments) {
+        chunks_ = chunks;
+        segments_ = segments;
+        for_every_target([&]<class T>(int index) { take_memory<T>(targets.leaf[index], index); });
     }
 
     /// Adds up partial sums, in a fixed order.
     void finish() {
-        tree::for_every_leaf(Tree{},
-                             [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
-                                 tree::Leaf<T, Index, access, is_tracked, has_value>) {
-                                 if constexpr (is_tracked) finish<T>(targets.leaf[Index], Index);
-                             });
+        for_every_target([&]<class T>(int index) { finish<T>(targets.leaf[index], index); });
     }
 
 private:
+    /// Calls visit<T>(index) for every tracked leaf.
+    template <class Visit>
+    static void for_every_target(const Visit& visit) {
+        tree::for_every_leaf(Tree{},
+                             [&]<class T, int Index, tree::Access access, bool is_tracked, bool has_value>(
+                                 tree::Leaf<T, Index, access, is_tracked, has_value>) {
+                                 if constexpr (is_tracked) visit.template operator()<T>(Index);
+                             });
+    }
+
     template <class Part>
     void set_lengths(Part part, std::int64_t length) {
         tree::for_each_leaf(part,
@@ -169,6 +136,7 @@ private:
         return same && targets.leaf[a].length == targets.leaf[b].length;
     }
 
+    template <class T>
     void choose(int index, std::int64_t segment) {
         Target& target = targets.leaf[index];
         const program::Path& path = run_.gradient_paths[index];
@@ -191,12 +159,16 @@ private:
         }
         if (path.step == 0)
             target.way = Way::row;
-        else if (!shares_some_rows && !meets_another)
+        else if (!shares_some_rows && !meets_another) {
             target.way = Way::direct;
-        else if (shares_all_rows && path.step == 1 &&
-                 (static_cast<std::int64_t>(targets.columns) + 1) * segment *
-                         static_cast<std::int64_t>(sizeof(C)) <=
-                     (std::int64_t{96} << 10)) {
+            constexpr int W = 16 / sizeof(GradientOf<T, Cuda>);  // any packet is a multiple, or the reverse
+            target.is_aligned = path.step == 1;
+            for (int axis = 0; axis < outer.rank; ++axis)
+                target.is_aligned = target.is_aligned && path.outer[axis] % (W < 8 ? 8 : W) == 0;
+        } else if (shares_all_rows && path.step == 1 &&
+                   (static_cast<std::int64_t>(targets.columns) + 1) * segment *
+                           static_cast<std::int64_t>(sizeof(C)) <=
+                       (std::int64_t{96} << 10)) {
             target.way = Way::column;
             target.column = targets.columns++;
         } else {
@@ -205,7 +177,7 @@ private:
     }
 
     std::int64_t partial_rows(const Target& target) const {
-        return target.way == Way::column ? chunks : run_.iteration.rows;
+        return target.way == Way::column ? chunks_ : run_.iteration.rows;
     }
     std::int64_t partial_length(const Target& target) const {
         return target.way == Way::row ? segments_ : target.length;
@@ -218,12 +190,6 @@ private:
             target.data = to.data;
             target.wide = to.wide;
             target.accumulate = to.accumulate;
-            constexpr int W =
-                16 / sizeof(GradientOf<T, Cuda>);  // any packet is a multiple of this, or the reverse
-            target.is_aligned = run_.gradient_paths[index].step == 1;
-            for (int axis = 0; axis < run_.iteration.outer.rank; ++axis)
-                target.is_aligned =
-                    target.is_aligned && run_.gradient_paths[index].outer[axis] % (W < 8 ? 8 : W) == 0;
         } else if (target.way != Way::none && target.way != Way::merged) {
             storage_[index] = Storage(Memory<Cuda>::allocate(
                 static_cast<std::size_t>(partial_rows(target) * partial_length(target)) * sizeof(C)));
@@ -234,29 +200,30 @@ private:
     template <class T>
     void finish(const Target& target, int index) {
         if (target.way != Way::column && target.way != Way::row && target.way != Way::apart) return;
-        const program::Path& path = run_.gradient_paths[index];
+        using G = GradientOf<T, Cuda>;
         const std::int64_t length = partial_length(target);
-        SumAxes axes;
-        if (target.way == Way::column) {
-            axes.add(chunks, length, 0);
-        } else {
-            std::int64_t stride = partial_rows(target) * length;
-            for (int axis = 0; axis < run_.iteration.outer.rank; ++axis) {
-                stride /= run_.iteration.outer[axis];
-                axes.add(run_.iteration.outer[axis], stride, path.outer[axis]);
-            }
-        }
-        axes.add(length, 1, target.way == Way::row ? 0 : path.step);
+        const auto* const partial = static_cast<const C*>(target.apart);
         const auto to = tenon::contribute<T, Cuda>(*run_.slots[index]);
-        const bool by_block = axes.addends >= 256 && axes.results < 16384;
-        launch(sum_axes_kernel<GradientOf<T, Cuda>, C>,
-               {.blocks = by_block ? blocks_for(axes.results, 1) : blocks_for(axes.results, 128),
-                .threads = by_block ? 256u : 128u},
-               axes, static_cast<const C*>(target.apart), to, by_block);
+        if (target.way == Way::column) return column_sums(partial, chunks_, length, ColumnSums<G, 1>{{to}});
+        AxesReduction<reduction::Sum, C, 1, ReadElements<C, C>, ContributeReduced<C, G>> sum{
+            .results = 1, .length = 1, .read = {partial}, .finish = {.to = to}};
+        const auto append = [&](std::int64_t size, std::int64_t from, std::int64_t place) {
+            (place == 0 ? sum.reduced : sum.kept).append(size, from);
+            (place == 0 ? sum.length : sum.results) *= size;
+            if (place != 0) sum.finish.places.append(size, place);
+        };
+        const program::Path& path = run_.gradient_paths[index];
+        std::int64_t stride = run_.iteration.rows * length;
+        for (int axis = 0; axis < run_.iteration.outer.rank; ++axis) {
+            stride /= run_.iteration.outer[axis];
+            append(run_.iteration.outer[axis], stride, path.outer[axis]);
+        }
+        append(length, 1, target.way == Way::row ? 0 : path.step);
+        reduce_axes(sum);
     }
 
     const Run& run_;
-    std::int64_t segments_;
+    std::int64_t chunks_ = 1, segments_ = 1;
     Storage storage_[L];
 };
 

@@ -62,7 +62,8 @@ public:
     Linear<Setting, Width, Hidden, HasBias> down;
 
 private:
-    static constexpr bool is_fused = Kind == FeedForwardKind::gelu_tanh && Up::adds;
+    static constexpr bool is_fused =
+        Kind == FeedForwardKind::gelu_tanh && Up::adds && !linear_in_float8<typename Setting::Precision>;
 
     template <class X>
     auto activated(const X& x) const {

@@ -2,20 +2,24 @@
 
 #include <type_traits>
 
+#include <tenon/core/precision.hpp>
 #include <tenon/expression/functions.hpp>
 #include <tenon/nn/features.hpp>
 #include <tenon/nn/setting.hpp>
 #include <tenon/nn/visitor.hpp>
+#include <tenon/op/matmul/linear_float8.hpp>
 #include <tenon/op/matmul/matmul_add.hpp>
 
 namespace tenon {
 
-/// y = x Wᵀ, or with a bias x Wᵀ + b: [..., In] -> [..., Out]. The weight is [Out, In], the bias [Out].
+/// y = x Wᵀ, or with a bias x Wᵀ + b: [..., In] -> [..., Out]. The weight is [Out, In], the bias [Out]. The
+/// product is of 8 bits where the precision says so.
 template <class Setting, auto Out, auto In, bool HasBias = false>
 class Linear {
     template <class S>
     using Parameter = typename Setting::template Parameter<S>;
     static constexpr MatmulOptions right{.transpose_right = true};
+    static constexpr bool in_float8 = linear_in_float8<typename Setting::Precision>;
 
 public:
     /// Whether `added` is as fast as the product alone.
@@ -29,7 +33,9 @@ public:
     /// whatever pass comes next.
     template <Argument X>
     auto operator()(X&& x) const {
-        if constexpr (!HasBias)
+        if constexpr (in_float8)
+            return linear_float8(std::forward<X>(x), weight, bias_or_nothing());
+        else if constexpr (!HasBias)
             return matmul<right>(std::forward<X>(x), weight);
         else if constexpr (adds)
             return matmul_add<right>(std::forward<X>(x), weight, bias);
@@ -40,7 +46,10 @@ public:
     /// y + addend, a tensor, for an addend [..., Out].
     template <Argument X, TensorLike Addend>
     auto added(X&& x, const Addend& addend) const {
-        return matmul_add<right>(std::forward<X>(x), weight, bias_or_nothing(), addend);
+        if constexpr (in_float8)
+            return linear_float8(std::forward<X>(x), weight, bias_or_nothing(), addend);
+        else
+            return matmul_add<right>(std::forward<X>(x), weight, bias_or_nothing(), addend);
     }
 
     /// The bias as `matmul_add` takes it.

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include <tenon/cuda/turn.cuh>
+#include <tenon/cuda/warp_roles.cuh>
 #include <tenon/op/attention/cuda_backward_tiling.cuh>
 
 namespace tenon::cuda {
@@ -11,12 +13,13 @@ namespace tenon::cuda {
 /// causal order and window say.
 template <class Tiling>
 struct BackwardRange {
-    int query_length, position /* of query 0 */, key_tiles, window;
+    int query_length, position /* of query 0 */, query_tiles, key_tiles, window;
     bool is_causal;
 
     __device__ BackwardRange(const kernel::AttentionShape& shape, const AttentionOptions& options)
         : query_length(static_cast<int>(shape.query_length)),
           position(static_cast<int>(shape.key_length - shape.query_length)),
+          query_tiles((query_length + Tiling::queries - 1) / Tiling::queries),
           key_tiles(static_cast<int>((shape.key_length + Tiling::keys - 1) / Tiling::keys)),
           window(options.window),
           is_causal(options.causal || options.window > 0) {}
@@ -44,8 +47,8 @@ struct BackwardRange {
     }
 };
 
-/// Which keys a block has: tiles from the last to the first, as turns come in this order, of 32 heads at a
-/// time, which share the cache and leave no block alone at the end.
+/// Which keys a block has: those that most queries attend to first, as turns come in this order, and so that
+/// no block is left alone at the end; of 32 heads at a time, which share the cache.
 struct BackwardBlock {
     int key_tile, key_value_head, batch;
 
@@ -54,30 +57,65 @@ struct BackwardBlock {
                   all = groups * static_cast<int>(shape.batch), together = all < 32 ? all : 32;
         const int first = number / (together * tiles) * together, rest = number % (together * tiles),
                   count = all - first < together ? all - first : together;
-        key_tile = tiles - 1 - rest / count;
+        key_tile = rest / count;
         key_value_head = (first + rest % count) % groups;
         batch = (first + rest % count) / groups;
+    }
+};
+
+/// A tile of queries of one head of a group. Those of a block come from the last to the first, each of all
+/// heads.
+struct BackwardStep {
+    int tile, head;
+
+    __device__ void advance(int group) {
+        if (++head < group) return;
+        head = 0;
+        --tile;
     }
 };
 
 /// FlashAttention-2's backward direction (Dao 2023), made deterministic: a block has a tile of keys and
 /// values; all queries that attend to them move past, of each head of the group in turn. Scores lie with the
 /// keys as rows, so that weights and gradients of scores are left factors where they lie. The queries'
-/// gradient is summed up in memory, from the last tile of keys to the first.
+/// gradient is summed up in memory, from the first tile of keys to the last; beside the warps that compute,
+/// one waits for the block's turns to add to it, and passes them on, so that nobody else waits for memory.
 template <class T, class Tiling, bool is_general>
-__global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
+__global__ void __launch_bounds__(Tiling::all_threads, moves_registers ? Tiling::blocks : 1)
     attention_backward_tiles(AttentionBackward<T> call, const QueryTerms* terms, QuerySums query_sums) {
     using Shared = typename Tiling::template Shared<T>;
     constexpr int rows = Tiling::warp_keys, tile_queries = Tiling::queries, part = Tiling::part,
                   threads = Tiling::threads;
     unsigned char* const shared_bytes = attention_shared_memory();
     const kernel::AttentionShape& shape = call.shape;
-    const int thread = static_cast<int>(threadIdx.x), warp = thread / warp_size, lane = thread % warp_size;
+    const int thread = static_cast<int>(threadIdx.x), warp = thread / warp_size;
     const BackwardRange<Tiling> range(shape, call.options);
     const BackwardBlock own(shape, range.key_tiles, static_cast<int>(ticket(query_sums.turns)));
-    const int batch = own.batch, key_value_head = own.key_value_head, group = static_cast<int>(shape.group());
+    const int batch = own.batch, key_value_head = own.key_value_head, group = static_cast<int>(shape.group()),
+              first_head = key_value_head * group;
     const int query_length = range.query_length, key_length = static_cast<int>(shape.key_length),
               position = range.position;
+    const int first_tile = range.begin(own.key_tile), last_tile = range.end(own.key_tile) - 1;
+    const bool wants_queries = call.grad_queries.is_wanted();
+    // Barriers: of the warps that compute; of these and the one that waits for turns, before they add to sums
+    // in memory, and when they have.
+    constexpr int computing = 1, turn_is_here = 2, sums_are_there = 3, with_turns = threads + warp_size;
+    if (warp >= Tiling::warps) {
+        give_registers<Tiling::turn_registers>();
+        if (warp > Tiling::warps || !wants_queries) return;
+        unsigned* const turns =
+            query_sums.turns + 1 + (std::int64_t{batch} * shape.heads + first_head) * range.query_tiles;
+        for (BackwardStep step{last_tile, 0}; step.tile >= first_tile; step.advance(group)) {
+            unsigned* const turn = turns + step.head * range.query_tiles + step.tile;
+            const auto number = static_cast<unsigned>(own.key_tile - range.first_key_tile(step.tile));
+            if (number > 0) wait_for_turn(turn, number);
+            arrive_at_barrier<turn_is_here, with_turns>();
+            wait_at_barrier<sums_are_there, with_turns>();
+            pass_turn(turn, number + 1);
+        }
+        return;
+    }
+    take_registers<Tiling::registers>();
     const int key = own.key_tile * Tiling::keys, warp_row = warp / Tiling::sharing * rows,
               warp_key = key + warp_row, share = warp % Tiling::sharing;
     const int key_chunks = static_cast<int>(shape.key_width) / 8,
@@ -86,14 +124,17 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
     const std::uint32_t base = shared_address(shared_bytes);
     const typename Shared::Keys keys{base};
     const typename Shared::Values values{base + Shared::Keys::bytes};
-    const typename Shared::Gradients score_gradients{base + Shared::Keys::bytes + Shared::Values::bytes};
+    const auto score_gradients_of = [&](int i) {
+        return typename Shared::Scores{base + Shared::Keys::bytes + Shared::Values::bytes +
+                                       (Tiling::sharing == 1 && (i & 1) ? Shared::Scores::bytes : 0)};
+    };
+    const typename Shared::Scores weights_tile{base + Shared::Keys::bytes + Shared::Values::bytes +
+                                               Shared::Scores::bytes};  // if warps share keys
     keys.template copy<threads>(call.keys.at(batch, key, key_value_head), call.keys.time_stride,
                                 key_length - key, key_chunks, thread);
     values.template copy<threads>(call.values.at(batch, key, key_value_head), call.values.time_stride,
                                   key_length - key, value_chunks, thread);
 
-    const int first_tile = range.begin(own.key_tile), head_tiles = range.end(own.key_tile) - first_tile,
-              count = head_tiles > 0 ? head_tiles * group : 0;
     const auto stage = [&](int i) { return Shared::rows_bytes + (i & 1) * Shared::stage_bytes; };
     const auto queries_of = [&](int i) {
         return typename Shared::Queries{base + static_cast<std::uint32_t>(stage(i))};
@@ -106,9 +147,8 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
                                              Shared::terms_bytes);
     };
     const auto keys_of = [&](int i) { return reinterpret_cast<Keys*>(terms_of(i) + tile_queries); };
-    const auto copy_tile = [&](int i) {
-        const int head = key_value_head * group + i / head_tiles,
-                  query = (first_tile + i % head_tiles) * tile_queries;
+    const auto copy_tile = [&](int i, BackwardStep step) {
+        const int head = first_head + step.head, query = step.tile * tile_queries;
         queries_of(i).template copy<threads>(call.queries.at(batch, query, head), call.queries.time_stride,
                                              query_length - query, key_chunks, thread);
         grad_out_of(i).template copy<threads>(call.grad_out.at(batch, query, head), call.grad_out.time_stride,
@@ -126,134 +166,152 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
                            : Keys{0, 0};
         }
     };
-    if (count > 0) copy_tile(0);
+    BackwardStep before{}, now{last_tile, 0}, ahead = now;
+    if (now.tile >= first_tile) copy_tile(0, now);
     commit_copies();
 
     constexpr int key_columns = Tiling::key_width / Tiling::sharing,
-                  value_columns = Tiling::value_width / Tiling::sharing;
+                  value_columns = Tiling::value_width / Tiling::sharing,
+                  own_queries = tile_queries / Tiling::sharing;
     Sums<rows, key_columns> grad_keys;
     Sums<rows, value_columns> grad_values;
     grad_keys.clear();
     grad_values.clear();
     const Left<typename Shared::Keys> key_rows(keys, warp_row);
     const Left<typename Shared::Values> value_rows(values, warp_row);
-    const bool wants_queries = call.grad_queries.is_wanted();
-    unsigned *turn = nullptr, next_turn = 0;  // to be passed
+    const float scale = tenon::detail::ScoreRule<float>(shape, call.options, 0).scale;
+    const auto add_grad_queries = [&](int i, BackwardStep step) {
+        constexpr int row_parts = tile_queries / Tiling::query_rows;
+        const int row = warp % row_parts * Tiling::query_rows,
+                  column = warp / row_parts * Tiling::query_columns;
+        Sums<Tiling::query_rows, Tiling::query_columns> sums;
+        sums.clear();
+        multiply_add<T, Tiling::keys / 16>(
+            sums, LeftTransposed<typename Shared::Scores>(score_gradients_of(i), row / 16),
+            Right<typename Shared::Keys>(keys, 0, column / 16));
+        const int head = first_head + step.head, first = range.first_key_tile(step.tile);
+        const PartialSums<Tiling::query_rows, Tiling::query_columns> partial(
+            query_sums.sums,
+            ((std::int64_t{batch} * shape.heads + head) * range.query_tiles + step.tile) * Tiling::warps +
+                warp);
+        if (own.key_tile == range.last_key_tile(step.tile)) {
+            if (own.key_tile > first) partial.add_to(sums);
+            contribute_sums(sums, scale, call.grad_queries, batch, head, step.tile * tile_queries + row,
+                            column);
+        } else if (own.key_tile > first) {
+            partial.add(sums);
+        } else {
+            partial.store(sums);
+        }
+        arrive_at_barrier<sums_are_there, with_turns>();
+    };
+    // Waits for all warps that compute and, with `for_turn`, for the turn to add the queries' gradient.
+    const auto wait = [&](bool for_turn) {
+        if (for_turn && wants_queries)
+            wait_at_barrier<turn_is_here, with_turns>();
+        else
+            wait_at_barrier<computing, threads>();
+    };
 
-    for (int i = 0; i < count; ++i) {
+    int i = 0;
+    for (; now.tile >= first_tile; ++i, before = now, now = ahead) {
         wait_copies<0>();
-        __syncthreads();
-        if (i + 1 < count) copy_tile(i + 1);
+        wait(Tiling::sharing == 1 && i > 0);
+        ahead.advance(group);
+        if (ahead.tile >= first_tile) copy_tile(i + 1, ahead);
         commit_copies();
-        const int head = key_value_head * group + i / head_tiles, tile = first_tile + i % head_tiles,
-                  query = tile * tile_queries;
-        const tenon::detail::ScoreRule<float> rule(shape, call.options, head);
-        const float scale = rule.scale * log2_of_e;
+        if (Tiling::sharing == 1 && wants_queries && i > 0) add_grad_queries(i - 1, before);
+        const int query = now.tile * tile_queries;
+        const tenon::detail::ScoreRule<float> rule(shape, call.options, first_head + now.head);
 #pragma unroll 1
-        for (int first = 0; first < tile_queries; first += part) {
+        for (int first = share * own_queries; first < (share + 1) * own_queries; first += part) {
             const int first_position = position + query + first;
+            if (range.is_causal && warp_key >= first_position + part) {
+                const Factor<T, rows, part> none{};
+                store_factor(none, score_gradients_of(i), warp_row, first);
+                if constexpr (Tiling::sharing > 1) store_factor(none, weights_tile, warp_row, first);
+                continue;
+            }
+            const QueryTerms* const query_terms = terms_of(i) + first;
             Sums<rows, part> scores, gradients;
-            gradients.clear();
-            if (!range.is_causal || warp_key < first_position + part) {
-                const bool is_cut = is_general || (range.is_causal && warp_key + rows - 1 > first_position);
-                scores.clear();
-                multiply_add<T, Tiling::key_width / 16>(
-                    scores, key_rows, RightTransposed<typename Shared::Queries>(queries_of(i), first));
-                multiply_add<T, Tiling::value_width / 16>(
-                    gradients, value_rows, RightTransposed<typename Shared::GradOut>(grad_out_of(i), first));
+            scores.clear();
+            multiply_add<T, Tiling::key_width / 16>(
+                scores, key_rows, RightTransposed<typename Shared::Queries>(queries_of(i), first));
+            Sums<rows, part> weights;
+            const auto weigh = [&](auto is_cut) {
 #pragma unroll
                 for (int j = 0; j < part / 4; ++j) {
-                    const int column = first + j / 2 * 8 + column_of_lane() + j % 2;
-                    const QueryTerms query_terms = terms_of(i)[column];
-                    Keys seen{0, position + query + column + 1};
-                    const bool* allowed = nullptr;
+                    const int column = j / 2 * 8 + column_of_lane() + j % 2;
+                    const float log2_sum = query_terms[column].log2_sum;
+                    Keys seen{0, range.is_causal ? first_position + column + 1 : key_length};
+                    [[maybe_unused]] const bool* allowed = nullptr;
                     if constexpr (is_general) {
-                        seen = keys_of(i)[column];
-                        if (call.masks.allowed != nullptr && query + column < query_length)
-                            allowed = call.masks.allowed_at(batch, head, query + column);
+                        seen = keys_of(i)[first + column];
+                        if (call.masks.allowed != nullptr && query + first + column < query_length)
+                            allowed =
+                                call.masks.allowed_at(batch, first_head + now.head, query + first + column);
                     }
 #pragma unroll
                     for (int k = 0; k < rows / 8; ++k) {
                         const int row_key = warp_key + k * 8 + row_of_lane();
-                        bool counts = !is_cut || seen.holds(row_key);
+                        bool counts = !decltype(is_cut)::value || seen.holds(row_key);
                         if constexpr (is_general)
                             if (allowed != nullptr) counts = counts && allowed[row_key];
-                        to_weight_and_gradient<is_general>(rule, scale, position + query + column - row_key,
-                                                           query_terms, counts,
-                                                           scores.block[k / 2][j / 2][k % 2 * 2 + j % 2],
-                                                           gradients.block[k / 2][j / 2][k % 2 * 2 + j % 2]);
+                        weights.block[k / 2][j / 2][k % 2 * 2 + j % 2] = to_weight<is_general>(
+                            rule, scale * log2_of_e, first_position + column - row_key, log2_sum, counts,
+                            scores.block[k / 2][j / 2][k % 2 * 2 + j % 2]);
                     }
                 }
-                multiply_add<T, part / 16>(
-                    grad_values, rounded_factor<T>(scores),
-                    Right<typename Shared::GradOut>(grad_out_of(i), first, share * value_columns / 16));
-                const Factor<T, rows, part> left = rounded_factor<T>(gradients);
-                if (share == 0) store_factor(left, score_gradients, warp_row, first);
-                multiply_add<T, part / 16>(
-                    grad_keys, left,
-                    Right<typename Shared::Queries>(queries_of(i), first, share * key_columns / 16));
-            } else if (share == 0) {
-                store_factor(rounded_factor<T>(gradients), score_gradients, warp_row, first);
+            };
+            if (is_general || warp_key + rows > key_length ||
+                (range.is_causal && warp_key + rows - 1 > first_position))
+                weigh(std::true_type());
+            else
+                weigh(std::false_type());
+            const Factor<T, rows, part> weight_factor = rounded_factor<T>(weights);
+            if constexpr (Tiling::sharing > 1) store_factor(weight_factor, weights_tile, warp_row, first);
+#pragma unroll
+            for (int j = 0; j < part / 4; ++j) {
+                const float delta = query_terms[j / 2 * 8 + column_of_lane() + j % 2].delta;
+#pragma unroll
+                for (int k = 0; k < rows / 8; ++k) gradients.block[k / 2][j / 2][k % 2 * 2 + j % 2] = -delta;
+            }
+            multiply_add<T, Tiling::value_width / 16>(
+                gradients, value_rows, RightTransposed<typename Shared::GradOut>(grad_out_of(i), first));
+#pragma unroll
+            for (int j = 0; j < part / 8; ++j)
+#pragma unroll
+                for (int k = 0; k < rows / 16; ++k)
+#pragma unroll
+                    for (int l = 0; l < 4; ++l) gradients.block[k][j][l] *= scores.block[k][j][l];
+            const Factor<T, rows, part> gradient_factor = rounded_factor<T>(gradients);
+            store_factor(gradient_factor, score_gradients_of(i), warp_row, first);
+            if constexpr (Tiling::sharing == 1) {
+                multiply_add<T, part / 16>(grad_values, weight_factor,
+                                           Right<typename Shared::GradOut>(grad_out_of(i), first));
+                multiply_add<T, part / 16>(grad_keys, gradient_factor,
+                                           Right<typename Shared::Queries>(queries_of(i), first));
             }
         }
-        if (turn != nullptr) pass_turn(turn, next_turn);
-        turn = nullptr;
-        if (!wants_queries) continue;
-
-        __syncthreads();  // the gradients of all scores are there
-        constexpr int row_parts = tile_queries / Tiling::query_rows,
-                      vectors = Tiling::query_rows / 16 * Tiling::query_columns / 8;
-        const int row = warp % row_parts * Tiling::query_rows,
-                  column = warp / row_parts * Tiling::query_columns;
-        const int last = range.last_key_tile(tile);
-        const std::int64_t place =
-            ((std::int64_t{batch} * shape.heads + head) * ((query_length + tile_queries - 1) / tile_queries) +
-             tile) *
-                Tiling::warps +
-            warp;
-        float4* const partial = query_sums.sums + place * vectors * warp_size + lane;
-        float4 before[vectors] = {};
-        if (own.key_tile != last) {
-            wait_for_turn(query_sums.turns + 1 + place, static_cast<unsigned>(last - own.key_tile));
-#pragma unroll
-            for (int j = 0; j < vectors; ++j) before[j] = __ldcg(partial + j * warp_size);
-        }
-        Sums<Tiling::query_rows, Tiling::query_columns> sums;
-        sums.clear();
-        multiply_add<T, Tiling::keys / 16>(
-            sums, LeftTransposed<typename Shared::Gradients>(score_gradients, row / 16),
-            Right<typename Shared::Keys>(keys, 0, column / 16));
-#pragma unroll
-        for (int j = 0; j < vectors; ++j) {
-            float(&sum)[4] = sums.block[j / (Tiling::query_columns / 8)][j % (Tiling::query_columns / 8)];
-            sum[0] += before[j].x;
-            sum[1] += before[j].y;
-            sum[2] += before[j].z;
-            sum[3] += before[j].w;
-        }
-        if (own.key_tile != range.first_key_tile(tile)) {
-#pragma unroll
-            for (int j = 0; j < vectors; ++j) {
-                const float(&sum)[4] =
-                    sums.block[j / (Tiling::query_columns / 8)][j % (Tiling::query_columns / 8)];
-                __stcg(partial + j * warp_size, make_float4(sum[0], sum[1], sum[2], sum[3]));
-            }
-            // Passed on when the next tile's scores have hidden the wait for memory.
-            turn = query_sums.turns + 1 + place;
-            next_turn = static_cast<unsigned>(last - own.key_tile + 1);
-        } else {
-            contribute_sums(sums, rule.scale, call.grad_queries, batch, head, query + row, column);
+        if constexpr (Tiling::sharing > 1) {
+            wait(true);  // the weights and the gradients of all scores are there
+            if (wants_queries) add_grad_queries(i, now);
+            multiply_add<T, tile_queries / 16>(
+                grad_values, Left<typename Shared::Scores>(weights_tile, warp_row),
+                Right<typename Shared::GradOut>(grad_out_of(i), 0, share * value_columns / 16));
+            multiply_add<T, tile_queries / 16>(
+                grad_keys, Left<typename Shared::Scores>(score_gradients_of(i), warp_row),
+                Right<typename Shared::Queries>(queries_of(i), 0, share * key_columns / 16));
         }
     }
-    if (turn != nullptr) pass_turn(turn, next_turn);
+    wait(Tiling::sharing == 1 && i > 0);  // the stages' memory is free, too
+    if (Tiling::sharing == 1 && wants_queries && i > 0) add_grad_queries(i - 1, before);
 
-    __syncthreads();  // the stages' memory is free
     float* const scratch =
         reinterpret_cast<float*>(shared_bytes + Shared::rows_bytes + warp * Shared::gradient_bytes);
     if (call.grad_keys.is_wanted())
-        contribute_rows<Shared::padded_width>(
-            grad_keys, tenon::detail::ScoreRule<float>(shape, call.options, 0).scale, scratch, call.grad_keys,
-            batch, key_value_head, warp_key, share * key_columns);
+        contribute_rows<Shared::padded_width>(grad_keys, scale, scratch, call.grad_keys, batch,
+                                              key_value_head, warp_key, share * key_columns);
     if (call.grad_values.is_wanted())
         contribute_rows<Shared::padded_width>(grad_values, 1, scratch, call.grad_values, batch,
                                               key_value_head, warp_key, share * value_columns);
@@ -274,8 +332,7 @@ void attend_backward_by_tiles(const AttentionBackward<T>& call) {
            static_cast<QueryTerms*>(terms.data()));
     const std::int64_t query_tiles =
         (shape.query_length + Tiling::queries - 1) / Tiling::queries * shape.batch * shape.heads;
-    const std::size_t turn_bytes =
-        static_cast<std::size_t>(1 + query_tiles * Tiling::warps) * sizeof(unsigned);
+    const std::size_t turn_bytes = static_cast<std::size_t>(1 + query_tiles) * sizeof(unsigned);
     const Storage turns(Memory<Cuda>::allocate(turn_bytes));
     check(cudaMemsetAsync(turns.data(), 0, turn_bytes, current_stream()), "cudaMemsetAsync");
     // Sums wait only where queries attend to several tiles of keys.
@@ -286,7 +343,7 @@ void attend_backward_by_tiles(const AttentionBackward<T>& call) {
     const std::int64_t key_tiles = (shape.key_length + Tiling::keys - 1) / Tiling::keys;
     launch(attention_backward_tiles<T, Tiling, is_general>,
            {static_cast<unsigned>(key_tiles * shape.batch * shape.key_value_heads),
-            static_cast<unsigned>(Tiling::threads), Tiling::template Shared<T>::bytes},
+            static_cast<unsigned>(Tiling::all_threads), Tiling::template Shared<T>::bytes},
            call, static_cast<const QueryTerms*>(terms.data()),
            QuerySums{static_cast<float4*>(sums.data()), static_cast<unsigned*>(turns.data())});
 }

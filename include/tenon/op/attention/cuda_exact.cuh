@@ -66,6 +66,30 @@ __device__ void add_rows(const C* weights, const T* rows, std::int64_t stride, i
     }
 }
 
+/// A query as both directions see it: what its scores are made of, and the keys that it attends to.
+template <class C>
+struct ExactQuery {
+    AttentionRow at;
+    std::int64_t key_value_head, position;
+    tenon::detail::ScoreRule<C> rule;
+    tenon::detail::KeyRange range;
+    const bool* allowed;
+
+    template <class Call>
+    __device__ ExactQuery(const Call& call, std::int64_t row)
+        : at(row, call.shape.heads, call.shape.query_length),
+          key_value_head(at.head / call.shape.group()),
+          position(tenon::detail::position_of(call.shape, at.time)),
+          rule(call.shape, call.options, at.head),
+          range(tenon::detail::key_range(call.shape, call.options, call.masks, at.batch, at.time)),
+          allowed(call.masks.allowed ? call.masks.allowed_at(at.batch, at.head, at.time) : nullptr) {}
+
+    /// Whether it attends to a key that is not before its range.
+    __device__ bool attends_to(std::int64_t key) const {
+        return key < range.end && (allowed == nullptr || allowed[key]);
+    }
+};
+
 template <class T>
 __global__ void attention_forward_exact(AttentionForward<T> call) {
     using C = ComputeOf<T>;
@@ -77,24 +101,19 @@ __global__ void attention_forward_exact(AttentionForward<T> call) {
     C *const sums = query + key_width, *const weights = sums + value_width;
     const std::int64_t rows = shape.batch * shape.heads * shape.query_length;
     for (std::int64_t row = own.first; row < rows; row += own.step) {
-        const AttentionRow at(row, shape.heads, shape.query_length);
-        const std::int64_t key_value_head = at.head / shape.group();
-        const tenon::detail::ScoreRule<C> rule(shape, call.options, at.head);
-        const tenon::detail::KeyRange range =
-            tenon::detail::key_range(shape, call.options, call.masks, at.batch, at.time);
-        const std::int64_t position = tenon::detail::position_of(shape, at.time);
-        const bool* const allowed =
-            call.masks.allowed ? call.masks.allowed_at(at.batch, at.head, at.time) : nullptr;
+        const ExactQuery<C> asked(call, row);
+        const AttentionRow& at = asked.at;
         load_row(call.queries.at(at.batch, at.time, at.head), key_width, own.lane, query);
         clear_row(value_width, own.lane, sums);
         __syncwarp();
         C maximum = -infinity<C>, total(0);
-        for (std::int64_t first = range.begin; first < range.end; first += warp_size) {
+        for (std::int64_t first = asked.range.begin; first < asked.range.end; first += warp_size) {
             const std::int64_t key = first + own.lane;
             C score = -infinity<C>;
-            if (key < range.end && (allowed == nullptr || allowed[key])) {
-                const C product = dot(query, call.keys.at(at.batch, key, key_value_head), key_width);
-                score = rule.biased(rule.capped(product * rule.scale), C(position - key));
+            if (asked.attends_to(key)) {
+                const C product = dot(query, call.keys.at(at.batch, key, asked.key_value_head), key_width);
+                score =
+                    asked.rule.biased(asked.rule.capped(product * asked.rule.scale), C(asked.position - key));
             }
             const C before = maximum;
             maximum = Maximum()(maximum, reduce_warp(score, Maximum()));
@@ -104,8 +123,8 @@ __global__ void attention_forward_exact(AttentionForward<T> call) {
             weights[own.lane] = weight;
             for (std::int64_t j = own.lane; j < value_width; j += warp_size) sums[j] *= rescale;
             __syncwarp();
-            const std::int64_t left = range.end - first;
-            add_rows(weights, call.values.at(at.batch, first, key_value_head), call.values.time_stride,
+            const std::int64_t left = asked.range.end - first;
+            add_rows(weights, call.values.at(at.batch, first, asked.key_value_head), call.values.time_stride,
                      left < warp_size ? static_cast<int>(left) : warp_size, value_width, own.lane, sums);
             __syncwarp();
         }
@@ -161,37 +180,33 @@ __global__ void attention_grad_queries_exact(AttentionBackward<T> call, const C*
              *const gradients = grad_out + value_width;
     const std::int64_t rows = shape.batch * shape.heads * shape.query_length;
     for (std::int64_t row = own.first; row < rows; row += own.step) {
-        const AttentionRow at(row, shape.heads, shape.query_length);
-        const std::int64_t key_value_head = at.head / shape.group();
-        const tenon::detail::ScoreRule<C> rule(shape, call.options, at.head);
-        const tenon::detail::KeyRange range =
-            tenon::detail::key_range(shape, call.options, call.masks, at.batch, at.time);
-        const std::int64_t position = tenon::detail::position_of(shape, at.time);
-        const bool* const allowed =
-            call.masks.allowed ? call.masks.allowed_at(at.batch, at.head, at.time) : nullptr;
+        const ExactQuery<C> asked(call, row);
+        const AttentionRow& at = asked.at;
         load_row(call.queries.at(at.batch, at.time, at.head), key_width, own.lane, query);
         load_row(call.grad_out.at(at.batch, at.time, at.head), value_width, own.lane, grad_out);
         clear_row(key_width, own.lane, sums);
         __syncwarp();
-        for (std::int64_t first = range.begin; first < range.end; first += warp_size) {
+        for (std::int64_t first = asked.range.begin; first < asked.range.end; first += warp_size) {
             const std::int64_t key = first + own.lane;
             C gradient(0);
-            if (key < range.end && (allowed == nullptr || allowed[key]))
-                gradient =
-                    weight_gradient(rule, dot(query, call.keys.at(at.batch, key, key_value_head), key_width),
-                                    dot(grad_out, call.values.at(at.batch, key, key_value_head), value_width),
-                                    position - key, call.log_sum_exp[row], delta[row])
-                        .product;
+            if (asked.attends_to(key)) {
+                const C product = dot(query, call.keys.at(at.batch, key, asked.key_value_head), key_width);
+                const C grad_weight =
+                    dot(grad_out, call.values.at(at.batch, key, asked.key_value_head), value_width);
+                gradient = weight_gradient(asked.rule, product, grad_weight, asked.position - key,
+                                           call.log_sum_exp[row], delta[row])
+                               .product;
+            }
             gradients[own.lane] = gradient;
             __syncwarp();
-            const std::int64_t left = range.end - first;
-            add_rows(gradients, call.keys.at(at.batch, first, key_value_head), call.keys.time_stride,
+            const std::int64_t left = asked.range.end - first;
+            add_rows(gradients, call.keys.at(at.batch, first, asked.key_value_head), call.keys.time_stride,
                      left < warp_size ? static_cast<int>(left) : warp_size, key_width, own.lane, sums);
             __syncwarp();
         }
         for (std::int64_t j = own.lane; j < key_width; j += warp_size)
             contribute(call.grad_queries.to, call.grad_queries.at(at.batch, at.time, at.head) + j,
-                       sums[j] * rule.scale);
+                       sums[j] * asked.rule.scale);
         __syncwarp();
     }
 }

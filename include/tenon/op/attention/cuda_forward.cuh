@@ -19,13 +19,11 @@ struct ForwardTiling {
 
     template <class T>
     struct Shared {
-        using Queries = SharedTile<T, queries, key_width>;
-        using Out = SharedTile<T, queries, value_width>;
+        using Queries = SharedTile<T, warp_queries, key_width>;  // of one warp
         using KeyTile = SharedTile<T, keys, key_width>;
         using ValueTile = SharedTile<T, keys, value_width>;
         static constexpr int stage_bytes = KeyTile::bytes + ValueTile::bytes,
-                             queries_bytes = Queries::bytes > Out::bytes ? Queries::bytes : Out::bytes,
-                             bytes = queries_bytes + 2 * stage_bytes;
+                             queries_bytes = warps * Queries::bytes, bytes = queries_bytes + 2 * stage_bytes;
     };
 };
 
@@ -154,7 +152,7 @@ struct ForwardBlock {
         const int heads = static_cast<int>(shape.heads), all = heads * static_cast<int>(shape.batch);
         const std::int64_t head_bytes = shape.key_length * (shape.key_width + shape.value_width) * 2;
         const int fitting = head_bytes < cache_bytes ? static_cast<int>(cache_bytes / (head_bytes + 1)) : 1,
-                  together = fitting < all ? fitting : all;
+                  groups = (all + fitting - 1) / fitting, together = (all + groups - 1) / groups;
         const int first = number / (together * tiles) * together, rest = number % (together * tiles),
                   count = all - first < together ? all - first : together;
         query_tile = tiles - 1 - rest / count;
@@ -180,20 +178,32 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
     const int heads = static_cast<int>(shape.heads),
               tiles = (query_length + Tiling::queries - 1) / Tiling::queries;
     const ForwardBlock own(shape, tiles, static_cast<int>(blockIdx.x));
-    const int query = own.query_tile * Tiling::queries, warp_query = query + warp * rows, head = own.head,
-              batch = own.batch;
+    // Under causal order the last rows have most keys. The same warps of neighbouring blocks share a
+    // scheduler, so every other block has its rows in reverse.
+    const int part = own.query_tile % 2 == 0 ? warp : Tiling::warps - 1 - warp;
+    const int warp_query = own.query_tile * Tiling::queries + part * rows, head = own.head, batch = own.batch;
     const int key_value_head = head / static_cast<int>(shape.group());
 
     const std::uint32_t base = shared_address(shared_bytes);
-    const typename Shared::Queries query_tile{base};
+    const typename Shared::Queries own_queries{base +
+                                               static_cast<std::uint32_t>(warp * Shared::Queries::bytes)};
     const auto stage = [&](int i) {
         return base + static_cast<std::uint32_t>(Shared::queries_bytes + i * Shared::stage_bytes);
     };
-    query_tile.template copy<threads>(call.queries.at(batch, query, head), call.queries.time_stride,
-                                      query_length - query, static_cast<int>(shape.key_width) / 8, thread);
+    own_queries.template copy<warp_size>(call.queries.at(batch, warp_query, head), call.queries.time_stride,
+                                         query_length - warp_query, static_cast<int>(shape.key_width) / 8,
+                                         thread % warp_size);
 
-    const WarpKeys warp_keys(shape, call.options, call.masks, batch, warp_query, rows);
-    const Keys any = warp_keys.template any_of_block<Tiling::warps>();
+    const auto keys_of_warp = [&] {
+        return WarpKeys(shape, call.options, call.masks, batch, warp_query, rows);
+    };
+    Keys any{0, key_length};  // of the block
+    if constexpr (is_general) {
+        any = keys_of_warp().template any_of_block<Tiling::warps>();
+    } else if (call.options.causal) {
+        const int end = key_length - query_length + (own.query_tile + 1) * Tiling::queries;
+        if (end < key_length) any.end = end;
+    }
     const int first_tile = any.empty() ? 0 : any.begin / tile_keys,
               last_tile = any.empty() ? -1 : (any.end - 1) / tile_keys;
 
@@ -209,10 +219,11 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
     if (last_tile >= first_tile) copy_tile(last_tile);
     commit_copies();
 
+    const WarpKeys warp_keys = keys_of_warp();
     const tenon::detail::ScoreRule<float> rule(shape, call.options, head);
     const bool is_ruled = is_general && !rule.is_plain();
     const float scale = is_ruled ? 1.0f : rule.scale * log2_of_e;
-    const Left<typename Shared::Queries> query_rows(query_tile, warp * rows);
+    const Left<typename Shared::Queries> query_rows(own_queries);
     Factor<T, rows, Tiling::holds_queries ? Tiling::key_width : 16> queries;
     RunningSoftmax<rows> softmax;
     Sums<rows, Tiling::value_width> out;
@@ -248,30 +259,26 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
     }
 
     softmax.finish();
-    __syncthreads();  // all have read their queries, whose memory now takes the result
-    const typename Shared::Out out_tile{base};
 #pragma unroll
     for (int i = 0; i < rows / 8; ++i) {
-        const int row = i * 8 + row_of_lane();
+        const int row = warp_query + i * 8 + row_of_lane();
         const float total = softmax.total[i], inverse = total == 0 ? 0 : 1 / total;
 #pragma unroll
-        for (int j = 0; j < Tiling::value_width / 8; ++j) {
-            const float* const sums = out.block[i / 2][j] + i % 2 * 2;
-            *reinterpret_cast<std::uint32_t*>(__cvta_shared_to_generic(
-                out_tile.at(warp * rows + row, j) + static_cast<std::uint32_t>(2 * column_of_lane()))) =
-                rounded_pair<T>(sums[0] * inverse, sums[1] * inverse);
+        for (int j = 0; j < Tiling::value_width / 32; ++j) {
+            std::uint32_t pairs[4];
+#pragma unroll
+            for (int k = 0; k < 4; ++k) {
+                const float* const sums = out.block[i / 2][j * 4 + k] + i % 2 * 2;
+                pairs[k] = rounded_pair<T>(sums[0] * inverse, sums[1] * inverse);
+            }
+            const uint4 chunk = chunk_of_lane(pairs);
+            const int column = (j * 4 + thread % 4) * 8;
+            if (row < query_length && column < shape.value_width)
+                *reinterpret_cast<uint4*>(call.out.at(batch, row, head) + column) = chunk;
         }
-        if (call.log_sum_exp != nullptr && column_of_lane() == 0 && warp_query + row < query_length)
-            call.log_sum_exp[(std::int64_t{batch} * heads + head) * query_length + warp_query + row] =
+        if (call.log_sum_exp != nullptr && column_of_lane() == 0 && row < query_length)
+            call.log_sum_exp[(std::int64_t{batch} * heads + head) * query_length + row] =
                 total == 0 ? -infinity<float> : (softmax.maximum[i] * scale + log2f(total)) * log_of_2;
-    }
-    __syncwarp();
-    constexpr int chunks = Tiling::value_width / 8;
-    for (int i = thread % warp_size; i < rows * chunks; i += warp_size) {
-        const int row = i / chunks, column = i % chunks;
-        if (warp_query + row >= query_length || column * 8 >= shape.value_width) continue;
-        *reinterpret_cast<uint4*>(call.out.at(batch, warp_query + row, head) + column * 8) =
-            *reinterpret_cast<const uint4*>(__cvta_shared_to_generic(out_tile.at(warp * rows + row, column)));
     }
 }
 

@@ -22,7 +22,7 @@ constexpr int tile_width(std::int64_t width) {
 template <int key_width, int value_width>
 struct AttentionTiling {
     using Forward = ForwardTiling<key_width, value_width, 8, 16, 32, 1>;
-    using Backward = BackwardTiling<key_width, value_width, 8, 16, 32, 32, 1, 2>;
+    using Backward = BackwardTiling<key_width, value_width, 8, 16, 32, 16, 1, 2>;
 };
 template <int key_width, int value_width>
     requires(key_width <= 64 && value_width <= 64)
@@ -34,7 +34,7 @@ template <int key_width, int value_width>
     requires((key_width > 64 || value_width > 64) && key_width <= 128 && value_width <= 128)
 struct AttentionTiling<key_width, value_width> {
     using Forward = ForwardTiling<key_width, value_width, 4, 32, 32, 2>;
-    using Backward = BackwardTiling<key_width, value_width, 8, 16, 64, 32, 1>;
+    using Backward = BackwardTiling<key_width, value_width, 8, 32, 64, 32, 1, 2>;
 };
 template <int value_width>
     requires(value_width <= 128)

@@ -1,15 +1,14 @@
 #pragma once
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 
 #include <tenon/autograd/cuda.cuh>
+#include <tenon/cuda/column_sums.cuh>
 #include <tenon/cuda/cublaslt.hpp>
 #include <tenon/cuda/launch.cuh>
 #include <tenon/cuda/pack.cuh>
-#include <tenon/cuda/reduce.cuh>
 #include <tenon/op/matmul/matmul.hpp>
 
 namespace tenon {
@@ -79,64 +78,6 @@ __global__ void __launch_bounds__(256) multiply_strided(StridedProduct<T> given)
                 contribute(given.c, at, sum);
             }
     }
-}
-
-/// Partial sums over the rows of x [rows, columns]: those of `part_rows` rows at a time, in `sums` [parts,
-/// columns]. A thread adds up N neighbouring columns of every eighth row.
-template <class T, int N>
-__global__ void __launch_bounds__(256) sum_columns(const T* x, std::int64_t rows, std::int64_t columns,
-                                                   std::int64_t part_rows, ComputeOf<T>* sums) {
-    using C = ComputeOf<T>;
-    constexpr int lanes = 8;
-    __shared__ C scratch[lanes][warp_size * N];
-    const int lane = static_cast<int>(threadIdx.x) / warp_size,
-              pack = static_cast<int>(threadIdx.x) % warp_size;
-    const std::int64_t column = (std::int64_t{blockIdx.x} * warp_size + pack) * N;
-    const std::int64_t begin = blockIdx.y * part_rows,
-                       end = begin + part_rows < rows ? begin + part_rows : rows;
-    C own[N] = {};
-    if (column < columns) {
-#pragma unroll 4
-        for (std::int64_t row = begin + lane; row < end; row += lanes) {
-            C values[N];
-            load(x + row * columns + column, values);
-#pragma unroll
-            for (int i = 0; i < N; ++i) own[i] += values[i];
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < N; ++i) scratch[lane][pack * N + i] = own[i];
-    __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < warp_size * N; i += 256) {
-        const std::int64_t at = std::int64_t{blockIdx.x} * warp_size * N + i;
-        if (at >= columns) break;
-        C total = 0;
-#pragma unroll
-        for (int j = 0; j < lanes; ++j) total += scratch[j][i];
-        sums[blockIdx.y * columns + at] = total;
-    }
-}
-
-/// Contributes the sums over the parts. A block of 8 warps adds 32 columns up, each warp every eighth part.
-template <class G>
-__global__ void __launch_bounds__(256)
-    add_parts(const ComputeOf<G>* sums, int parts, std::int64_t columns, Contribution<G> to) {
-    using C = ComputeOf<G>;
-    constexpr int warps = 8;
-    __shared__ C scratch[warps][warp_size];
-    const int warp = static_cast<int>(threadIdx.x) / warp_size,
-              lane = static_cast<int>(threadIdx.x) % warp_size;
-    const std::int64_t column = std::int64_t{blockIdx.x} * warp_size + lane;
-    C total = 0;
-    if (column < columns) {
-#pragma unroll 8
-        for (int part = warp; part < parts; part += warps) total += sums[part * columns + column];
-    }
-    scratch[warp][lane] = total;
-    __syncthreads();
-    if (warp != 0 || column >= columns) return;
-    for (int i = 1; i < warps; ++i) total += scratch[i][lane];
-    contribute(to, column, total);
 }
 
 /// c = scale a b, or added to c: by cuBLASLt, or by our own kernel where that cannot.
@@ -217,21 +158,7 @@ struct Kernel<Matmul, Cuda> {
     template <class G>
     static void gradient_bias(std::int64_t rows, std::int64_t columns, const G* upstream,
                               const Contribution<G>& gradient) {
-        using C = ComputeOf<G>;
-        constexpr int N = 16 / sizeof(G);
-        if (columns == 0) return;
-        // Cut by the extents alone, so that every card adds in the same order.
-        const std::int64_t part_rows = std::max<std::int64_t>(256, (rows + 1023) / 1024);
-        const std::int64_t parts = (rows + part_rows - 1) / part_rows;
-        const Storage sums(Memory<Cuda>::allocate(static_cast<std::size_t>(parts * columns) * sizeof(C)));
-        const bool is_aligned = columns % N == 0 && cuda::is_aligned<N>(upstream);
-        const std::int64_t across = cuda::warp_size * (is_aligned ? N : 1);
-        cuda::launch(
-            is_aligned ? cuda::sum_columns<G, N> : cuda::sum_columns<G, 1>,
-            {dim3(static_cast<unsigned>((columns + across - 1) / across), static_cast<unsigned>(parts)), 256},
-            upstream, rows, columns, part_rows, static_cast<C*>(sums.data()));
-        cuda::launch(cuda::add_parts<G>, {cuda::blocks_for(columns, cuda::warp_size), 256},
-                     static_cast<const C*>(sums.data()), static_cast<int>(parts), columns, gradient);
+        cuda::column_sums(upstream, rows, columns, cuda::ColumnSums<G, 1>{{gradient}});
     }
 };
 

@@ -12,109 +12,86 @@
 namespace tenon {
 namespace cuda::norm {
 
-inline constexpr int turns = 4;  // packets of a row that a thread keeps in registers
-
 template <class T>
 inline constexpr int packet = 16 / static_cast<int>(sizeof(T));
 
-/// A packet of a row; zeros past its end.
-template <class C, int W, class T>
-__device__ __forceinline__ void read(const T* row, int at, int width, bool is_aligned, C (&values)[W]) {
-    if (is_aligned && at + W <= width) {
-        load(row + at, values);
-    } else {
+/// Sums N numbers over the threads of a row: a warp, or several. Where a block has several such rows, each
+/// meets at a barrier of its own; a kernel may use all 16 then. `scratch`: shared memory for N numbers a
+/// warp; not that of the last call.
+template <bool meets_apart, int N, class C>
+__device__ __forceinline__ void sum_over_row(C (&values)[N], C* scratch) {
 #pragma unroll
-        for (int lane = 0; lane < W; ++lane)
-            values[lane] = at + lane < width ? convert<C>(row[at + lane]) : C(0);
+    for (int i = 0; i < N; ++i) values[i] = reduce_warp(values[i], Sum{});
+    const int warps = static_cast<int>(blockDim.x) / warp_size;
+    if (warps == 1) return;
+    C* const own = scratch + static_cast<int>(threadIdx.y) * warps * N;
+    if (threadIdx.x % warp_size == 0)
+#pragma unroll
+        for (int i = 0; i < N; ++i) own[static_cast<int>(threadIdx.x) / warp_size * N + i] = values[i];
+    if constexpr (!meets_apart)
+        __syncthreads();
+    else
+        asm volatile("bar.sync %0, %1;" ::"r"(threadIdx.y + 1), "r"(blockDim.x) : "memory");
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+        values[i] = own[i];
+        for (int warp = 1; warp < warps; ++warp) values[i] += own[warp * N + i];
     }
 }
 
-/// The same, as it is.
-template <int W, class T>
-__device__ __forceinline__ void read(const T* row, int at, int width, bool is_aligned, Pack<T, W>& pack) {
-    if (is_aligned && at + W <= width) {
-        pack = *reinterpret_cast<const Pack<T, W>*>(row + at);
-    } else {
-#pragma unroll
-        for (int lane = 0; lane < W; ++lane)
-            pack.element[lane] = at + lane < width ? row[at + lane] : T(0.0f);
-    }
-}
+inline constexpr int turns = 4;  // packets of a row that a thread keeps in registers
 
-/// Sums over the threads of a row: a warp, or a block.
-template <class C>
-__device__ __forceinline__ C sum_of_row(C value, C* scratch) {
-    return blockDim.x == warp_size ? reduce_warp(value, Sum{}) : reduce_block(value, Sum{}, scratch);
-}
-
-/// Row blockIdx.x * blockDim.y + threadIdx.y. `mean` and `inverse`, of each row, may be null.
+/// Row blockIdx.x * blockDim.y + threadIdx.y, whose packets are aligned and fit into its threads' registers.
+/// `mean` and `inverse`, of each row, may be null.
 template <bool centered, class T, class C>
 __global__ void __launch_bounds__(1024)
-    forward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, bool is_aligned, T* y, C* mean,
-                   C* inverse) {
+    forward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, T* y, C* mean, C* inverse) {
     constexpr int W = packet<T>;
-    __shared__ C scratch[32];
+    __shared__ C scratch[2][warp_size];
     const std::int64_t row = std::int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
-    if (row >= in.rows) return;  // whole warps; a block that shares a row has one row
+    if (row >= in.rows) return;  // with all threads of the row
     const int width = static_cast<int>(in.width), step = static_cast<int>(blockDim.x) * W;
     const int first = static_cast<int>(threadIdx.x) * W;
-    const T* const x = in.x + row * width;
-    const bool fits = width <= turns * step;  // into registers; else the row is read again
-    Pack<T, W> kept[turns];
-    const auto each_packet = [&](bool reads, const auto& visit) {
-        for (int begin = 0; begin < width; begin += turns * step) {
-            if (reads || !fits)
+    PackBits<T, W> kept[turns];
 #pragma unroll
-                for (int turn = 0; turn < turns; ++turn)
-                    read(x, begin + first + turn * step, width, is_aligned, kept[turn]);
+    for (int turn = 0; turn < turns; ++turn)
+        if (const int at = first + turn * step; at < width)
+            kept[turn] = load_bits<W>(in.x + row * width + at);
+    const auto each_packet = [&](const auto& visit) {
 #pragma unroll
-            for (int turn = 0; turn < turns; ++turn) {
-                const int at = begin + first + turn * step;
-                if (at >= width) continue;
+        for (int turn = 0; turn < turns; ++turn)
+            if (const int at = first + turn * step; at < width) {
                 C values[W];
-#pragma unroll
-                for (int lane = 0; lane < W; ++lane) values[lane] = convert<C>(kept[turn].element[lane]);
-                visit(values, at);
+                unpack_bits<T>(kept[turn], values);
+                visit(at, values);
             }
-        }
     };
-    C total(0), squares(0), center(0);
-    each_packet(true, [&](const C(&v)[W], int) {
-#pragma unroll
-        for (int lane = 0; lane < W; ++lane) {
-            total += v[lane];
-            squares += v[lane] * v[lane];
-        }
-    });
+    const C share = C(1) / static_cast<C>(width);
+    C center(0), total[1] = {}, squares[1] = {};
     if constexpr (centered) {
-        center = sum_of_row(total, scratch) / static_cast<C>(width);
-        squares = C(0);
-        each_packet(false, [&](const C(&v)[W], int at) {
+        each_packet([&](int, const C(&v)[W]) {
 #pragma unroll
-            for (int lane = 0; lane < W; ++lane)
-                if (at + lane < width) squares += (v[lane] - center) * (v[lane] - center);
+            for (int lane = 0; lane < W; ++lane) total[0] += v[lane];
         });
+        sum_over_row<false>(total, scratch[0]);
+        center = total[0] * share;
     }
-    const C deviation =
-        sqrt(sum_of_row(squares, scratch) / static_cast<C>(width) + static_cast<C>(in.epsilon));
-    const C scale = C(1) / deviation;
-    each_packet(false, [&](const C(&v)[W], int at) {
-        C gain[W], bias[W], result[W];
-        read(in.gain, at, width, is_aligned, gain);
-        if (in.bias) read(in.bias, at, width, is_aligned, bias);
+    each_packet([&](int, const C(&v)[W]) {
+#pragma unroll
+        for (int lane = 0; lane < W; ++lane) squares[0] += (v[lane] - center) * (v[lane] - center);
+    });
+    sum_over_row<false>(squares, scratch[1]);
+    const C scale = C(1) / sqrt(squares[0] * share + static_cast<C>(in.epsilon));
+    each_packet([&](int at, C(&v)[W]) {
+        C gain[W], bias[W];
+        load(in.gain + at, gain);
+        if (in.bias) load(in.bias + at, bias);
 #pragma unroll
         for (int lane = 0; lane < W; ++lane) {
-            result[lane] = (v[lane] - center) * scale * gain[lane];
-            if (in.bias) result[lane] += bias[lane];
+            v[lane] = (v[lane] - center) * scale * gain[lane];
+            if (in.bias) v[lane] += bias[lane];
         }
-        T* const to = y + row * width + at;
-        if (is_aligned && at + W <= width) {
-            store(result, to);
-        } else {
-#pragma unroll
-            for (int lane = 0; lane < W; ++lane)
-                if (at + lane < width) to[lane] = rounded<T>(result[lane]);
-        }
+        store(v, y + row * width + at);
     });
     if (mean && threadIdx.x == 0) {
         mean[row] = center;
@@ -122,15 +99,49 @@ __global__ void __launch_bounds__(1024)
     }
 }
 
+/// The same for rows of any width and alignment, one block a row.
+template <bool centered, class T, class C>
+__global__ void __launch_bounds__(1024)
+    any_forward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, T* y, C* mean, C* inverse) {
+    __shared__ C scratch[2][warp_size];
+    const std::int64_t width = in.width, begin = blockIdx.x * width;
+    C center(0), total[1] = {C(0)}, squares[1] = {C(0)};
+    if constexpr (centered) {
+        for (std::int64_t at = threadIdx.x; at < width; at += blockDim.x)
+            total[0] += convert<C>(in.x[begin + at]);
+        sum_over_row<false>(total, scratch[0]);
+        center = total[0] / static_cast<C>(width);
+    }
+    for (std::int64_t at = threadIdx.x; at < width; at += blockDim.x) {
+        const C v = convert<C>(in.x[begin + at]) - center;
+        squares[0] += v * v;
+    }
+    sum_over_row<false>(squares, scratch[1]);
+    const C scale = C(1) / sqrt(squares[0] / static_cast<C>(width) + static_cast<C>(in.epsilon));
+    for (std::int64_t at = threadIdx.x; at < width; at += blockDim.x) {
+        C v = (convert<C>(in.x[begin + at]) - center) * scale * convert<C>(in.gain[at]);
+        if (in.bias) v += convert<C>(in.bias[at]);
+        y[begin + at] = rounded<T>(v);
+    }
+    if (mean && threadIdx.x == 0) {
+        mean[blockIdx.x] = center;
+        inverse[blockIdx.x] = scale;
+    }
+}
+
+inline constexpr int summed_turns = 2;  // packets of a row for whose columns a thread keeps sums, too
+inline constexpr int most_summing_threads = 768;  // so that three blocks of 256 have their registers, too
+
 /// Adds up what the rows of a block have for each column, one after the other. A lane's sums lie side by side
 /// over the threads of shared memory.
 template <class C, int W>
-__device__ __forceinline__ void sum_rows_of_block(const C (&own)[turns][W], C* sums, int width, C* to) {
+__device__ __forceinline__ void sum_rows_of_block(const C (&own)[summed_turns][W], C* sums, int width,
+                                                  C* to) {
     const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
     for (int y = 0; y < static_cast<int>(blockDim.y); ++y) {
         if (static_cast<int>(threadIdx.y) == y) {
 #pragma unroll
-            for (int turn = 0; turn < turns; ++turn)
+            for (int turn = 0; turn < summed_turns; ++turn)
 #pragma unroll
                 for (int lane = 0; lane < W; ++lane) {
                     C& sum = sums[(turn * W + lane) * threads + thread];
@@ -141,7 +152,7 @@ __device__ __forceinline__ void sum_rows_of_block(const C (&own)[turns][W], C* s
     }
     if (threadIdx.y == 0) {
 #pragma unroll
-        for (int turn = 0; turn < turns; ++turn)
+        for (int turn = 0; turn < summed_turns; ++turn)
 #pragma unroll
             for (int lane = 0; lane < W; ++lane) {
                 const int at = (thread + turn * threads) * W + lane;
@@ -156,11 +167,11 @@ __device__ __forceinline__ void sum_rows_of_block(const C (&own)[turns][W], C* s
 /// of the gradients of gain and bias in parts[blockIdx.x], [2, width]. For rows that fit into the registers
 /// of their threads, each packet aligned.
 template <bool centered, class T, class G, class C>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(most_summing_threads)
     backward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, const C* mean, const C* inverse,
                     const G* upstream, const Contribution<G> to, C* parts) {
     constexpr int W = packet<T>;
-    __shared__ C scratch[32];
+    __shared__ C scratch[2][2 * warp_size];
     extern __shared__ __align__(16) unsigned char dynamic[];
     const int width = static_cast<int>(in.width), step = static_cast<int>(blockDim.x) * W;
     const int first = static_cast<int>(threadIdx.x) * W;
@@ -169,13 +180,13 @@ __global__ void __launch_bounds__(256)
     // Stage s, stream i, turn t of a thread: neighbours in neighbouring threads.
     auto* const staged = reinterpret_cast<uint4*>(dynamic);
     const auto place = [&](int stage, int stream, int turn) {
-        return staged + ((stage * 3 + stream) * turns + turn) * threads + thread;
+        return staged + ((stage * 3 + stream) * summed_turns + turn) * threads + thread;
     };
     const bool writes = to.data || to.wide, adds = writes && to.accumulate && to.data;
     const auto ask = [&](std::int64_t row, int stage) {
         if (row < in.rows) {
 #pragma unroll
-            for (int turn = 0; turn < turns; ++turn) {
+            for (int turn = 0; turn < summed_turns; ++turn) {
                 const int at = first + turn * step;
                 if (at >= width) continue;
                 copy_async(shared_address(place(stage, 0, turn)), in.x + row * width + at, true);
@@ -186,12 +197,11 @@ __global__ void __launch_bounds__(256)
         commit_copies();
     };
     const auto get = [&](int stage, int stream, int turn, C(&values)[W]) {
-        const auto pack = __builtin_bit_cast(Pack<T, W>, *place(stage, stream, turn));
-#pragma unroll
-        for (int lane = 0; lane < W; ++lane) values[lane] = convert<C>(pack.element[lane]);
+        unpack(__builtin_bit_cast(Pack<T, W>, *place(stage, stream, turn)), values);
     };
 
-    C gain_sum[turns][W] = {}, bias_sum[turns][W] = {};
+    const C share = C(1) / static_cast<C>(width);
+    C gain_sum[summed_turns][W] = {}, bias_sum[summed_turns][W] = {};
     const std::int64_t rows_step = std::int64_t(gridDim.x) * blockDim.y;
     std::int64_t row = std::int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
     ask(row, 0);
@@ -199,9 +209,9 @@ __global__ void __launch_bounds__(256)
         ask(row + rows_step, stage ^ 1);
         const C center = centered ? mean[row] : C(0), scale = inverse[row];
         wait_copies<1>();
-        C sum_u(0), sum_ux(0);
+        C sums[centered ? 2 : 1] = {};  // of u x̂, and of u
 #pragma unroll
-        for (int turn = 0; turn < turns; ++turn) {
+        for (int turn = 0; turn < summed_turns; ++turn) {
             const int at = first + turn * step;
             if (at >= width) continue;
             C xs[W], us[W], gain[W];
@@ -211,17 +221,18 @@ __global__ void __launch_bounds__(256)
 #pragma unroll
             for (int lane = 0; lane < W; ++lane) {
                 const C normal = (xs[lane] - center) * scale;
-                if constexpr (centered) sum_u += us[lane] * gain[lane];
-                sum_ux += us[lane] * gain[lane] * normal;
+                sums[0] += us[lane] * gain[lane] * normal;
+                if constexpr (centered) sums[1] += us[lane] * gain[lane];
                 gain_sum[turn][lane] += us[lane] * normal;
                 if constexpr (centered) bias_sum[turn][lane] += us[lane];
             }
         }
-        const C mean_u = centered ? sum_of_row(sum_u, scratch) / static_cast<C>(width) : C(0);
-        const C mean_ux = sum_of_row(sum_ux, scratch) / static_cast<C>(width);
+        sum_over_row<true>(sums, scratch[stage]);
+        const C mean_ux = scale * sums[0] * share,
+                mean_u = centered ? scale * sums[centered ? 1 : 0] * share : C(0);
         if (!writes) continue;
 #pragma unroll
-        for (int turn = 0; turn < turns; ++turn) {
+        for (int turn = 0; turn < summed_turns; ++turn) {
             const int at = first + turn * step;
             if (at >= width) continue;
             C xs[W], us[W], gain[W];
@@ -230,7 +241,7 @@ __global__ void __launch_bounds__(256)
             load(in.gain + at, gain);
 #pragma unroll
             for (int lane = 0; lane < W; ++lane)
-                us[lane] = scale * (us[lane] * gain[lane] - mean_u - (xs[lane] - center) * scale * mean_ux);
+                us[lane] = scale * (us[lane] * gain[lane]) - mean_u - (xs[lane] - center) * scale * mean_ux;
             if (adds) {
                 get(stage, 2, turn, xs);
 #pragma unroll
@@ -282,12 +293,12 @@ __global__ void __launch_bounds__(1024)
     }
 }
 
-/// The threads of a row and the rows of a block, from the width alone.
-inline dim3 team(std::int64_t width, int packet) {
-    const std::int64_t threads = (width + packet * turns - 1) / (packet * turns);
-    if (threads <= warp_size) return dim3(warp_size, 4);
-    return dim3(static_cast<unsigned>(
-        std::min<std::int64_t>((threads + warp_size - 1) / warp_size * warp_size, 1024)));
+/// The threads of a row and the rows of a block, `threads` in all if there are so many, from the width alone.
+inline dim3 team(std::int64_t width, int of_a_thread, int threads) {
+    const std::int64_t own =
+        std::clamp<std::int64_t>((width + of_a_thread * warp_size - 1) / (of_a_thread * warp_size), 1, 32);
+    const auto x = static_cast<unsigned>(own) * warp_size;
+    return dim3(x, std::max(1u, threads / x));
 }
 
 }  // namespace cuda::norm
@@ -299,38 +310,39 @@ struct Kernel<NormRows, Cuda> {
     template <bool centered, class T, class C>
     static void forward(const detail::NormInputs<T>& in, T* y, C* statistics) {
         if (in.rows * in.width == 0) return;
-        const dim3 threads = cuda::norm::team(in.width, cuda::norm::packet<T>);
-        cuda::launch(cuda::norm::forward_kernel<centered, T, C>,
-                     {.blocks = cuda::blocks_for(in.rows, threads.y, INT32_MAX), .threads = threads}, in,
-                     is_aligned(in), y, statistics, statistics ? statistics + in.rows : nullptr);
+        constexpr int own = cuda::norm::packet<T> * cuda::norm::turns;  // elements of a thread
+        const bool fits = in.width <= 1024 * own && is_aligned(in);
+        dim3 threads = cuda::norm::team(in.width, fits ? own : 1, 128);
+        if (!fits || threads.x > cuda::warp_size) threads.y = 1;  // they meet at the block's barrier
+        cuda::launch(fits ? cuda::norm::forward_kernel<centered, T, C>
+                          : cuda::norm::any_forward_kernel<centered, T, C>,
+                     {.blocks = cuda::blocks_for(in.rows, threads.y, INT32_MAX), .threads = threads}, in, y,
+                     statistics, statistics ? statistics + in.rows : nullptr);
     }
 
     template <bool centered, class T, class C, class G>
     static void backward(const detail::NormInputs<T>& in, const C* statistics, const G* upstream,
                          const detail::NormGradients<G>& to) {
         if (in.rows * in.width == 0) return;
-        constexpr int W = cuda::norm::packet<T>, turns = cuda::norm::turns;
-        const bool fits = in.width <= 256 * W * turns && is_aligned(in);
-        const dim3 threads =
-            fits ? cuda::norm::team(in.width, W)
-                 : dim3(static_cast<unsigned>(std::min<std::int64_t>(1024, (in.width + 31) / 32 * 32)));
+        constexpr int own = cuda::norm::packet<T> * cuda::norm::summed_turns;  // elements of a thread
+        const bool fits = in.width <= cuda::norm::most_summing_threads * own && is_aligned(in);
+        dim3 threads = cuda::norm::team(in.width, fits ? own : 1, 256);
+        if (!fits) threads.y = 1;
         // Few parts of sums, each of many rows; enough blocks for any card.
-        const std::int64_t wanted = 528 * (threads.y > 1 ? 1 : std::max<std::int64_t>(1, 128 / threads.x));
-        const std::int64_t blocks = std::max<std::int64_t>(1, std::min(wanted, in.rows / (4 * threads.y)));
+        const std::int64_t wanted = 396 * 256 / std::max(256u, threads.x),
+                           blocks = std::clamp<std::int64_t>(in.rows / threads.y, 1, wanted);
         const Storage parts(
             Memory<Cuda>::allocate(static_cast<std::size_t>(blocks * 2 * in.width) * sizeof(C)));
         C* const part = static_cast<C*>(parts.data());
-        const std::size_t staged = std::size_t{2 * 3 * 16} * turns * threads.x * threads.y,
-                          sums = std::size_t{turns * W} * threads.x * sizeof(C);
+        const std::size_t staged = std::size_t{2 * 3 * 16} * cuda::norm::summed_turns * threads.x * threads.y,
+                          sums = std::size_t{own} * threads.x * sizeof(C);
         cuda::launch(fits ? cuda::norm::backward_kernel<centered, T, G, C>
                           : cuda::norm::any_backward_kernel<centered, T, G, C>,
                      {.blocks = static_cast<unsigned>(blocks),
                       .threads = threads,
                       .shared_bytes = fits ? std::max(staged, sums) : 0},
                      in, statistics, statistics + in.rows, upstream, to.x, part);
-        if (to.gain.data || to.gain.wide) cuda::column_sums(part, blocks, in.width, 2 * in.width, to.gain);
-        if (to.bias.data || to.bias.wide)
-            cuda::column_sums(part + in.width, blocks, in.width, 2 * in.width, to.bias);
+        cuda::column_sums(part, blocks, in.width, cuda::ColumnSums<G, 2>{{to.gain, to.bias}});
     }
 
 private:

@@ -21,7 +21,7 @@ struct Rotation {
     RotaryPositions positions;
     int table_positions;
     C direction;     // -1: back
-    Divisor groups;  // of 2 N elements, to a head
+    Divisor groups;  // of N pairs, to a head
     Divisor heads, time;
     std::int64_t count;  // of groups in all
     Fault* fault;
@@ -29,7 +29,7 @@ struct Rotation {
     Contribution<T> y;
 };
 
-/// A thread turns N pairs of a head: those of N elements and the N that follow, or stand half a head further.
+/// A thread turns N pairs of a head: 2 N elements side by side, or N and those half a head further.
 template <int N, bool interleaved, class T, class C>
 __global__ void turn_pairs(const __grid_constant__ Rotation<T, C> r) {
     const std::int64_t number = thread_number();
@@ -38,35 +38,43 @@ __global__ void turn_pairs(const __grid_constant__ Rotation<T, C> r) {
     const int group = static_cast<int>(r.groups.divide(batch)),
               head = static_cast<int>(r.heads.divide(batch)), t = static_cast<int>(r.time.divide(batch));
     const int half = static_cast<int>(r.groups.value()) * N;
-    const int first = interleaved ? 2 * N * group : N * group, second = first + (interleaved ? N : half);
     std::int64_t position = r.positions.at(batch, t);
     if (position < 0 || position >= r.table_positions) {
         report_fault(r.fault, r.expected, r.table_positions, position, batch * r.positions.batch_stride + t);
         position = 0;
     }
     const T* const from = r.x + batch * r.steps[0] + t * r.steps[1] + head * r.steps[2];
-    C cosine[N], sine[N], a[N], b[N];
-    if constexpr (N > 1) {
-        load(from + first, a);
-        load(from + second, b);
-    } else {
-        a[0] = convert<C>(from[first * r.steps[3]]);
-        b[0] = convert<C>(from[second * r.steps[3]]);
-    }
+    const std::int64_t to = (number - group) * 2 * N;
+    C cosine[N], sine[N];
     load(r.cosine + position * half + N * group, cosine);
     load(r.sine + position * half + N * group, sine);
-    // Element number `at` of both.
-    const auto element = [&](int at) -> C& { return at < N ? a[at] : b[at - N]; };
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-        C &u = element(interleaved ? 2 * i : i), &v = element(interleaved ? 2 * i + 1 : i + N);
+    const auto turn = [&](int i, C& u, C& v) {
         const C s = r.direction * sine[i], turned = u * cosine[i] - v * s;
         v = u * s + v * cosine[i];
         u = turned;
+    };
+    // A single element may lie anywhere; several lie side by side.
+    const auto read = [&](int at, auto& values) {
+        if constexpr (N > 1)
+            load(from + at, values);
+        else
+            for (C& value : values) value = convert<C>(from[at++ * r.steps[3]]);
+    };
+    if constexpr (interleaved) {
+        C pairs[2 * N];
+        read(2 * N * group, pairs);
+#pragma unroll
+        for (int i = 0; i < N; ++i) turn(i, pairs[2 * i], pairs[2 * i + 1]);
+        contribute(r.y, to + 2 * N * group, pairs);
+    } else {
+        C first[N], second[N];
+        read(N * group, first);
+        read(N * group + half, second);
+#pragma unroll
+        for (int i = 0; i < N; ++i) turn(i, first[i], second[i]);
+        contribute(r.y, to + N * group, first);
+        contribute(r.y, to + N * group + half, second);
     }
-    const std::int64_t to = (number - group) * 2 * N;
-    contribute(r.y, to + first, a);
-    contribute(r.y, to + second, b);
 }
 
 }  // namespace cuda
@@ -104,7 +112,8 @@ struct Kernel<Rotary, Cuda> {
             cuda::launch(kernel, {cuda::blocks_for(count, threads, count), threads}, rotation);
         };
         if (pairs == RotaryPairs::interleaved)
-            in_packs ? turn(cuda::turn_pairs<n, true, T, C>, n) : turn(cuda::turn_pairs<1, true, T, C>, 1);
+            in_packs ? turn(cuda::turn_pairs<n / 2, true, T, C>, n / 2)
+                     : turn(cuda::turn_pairs<1, true, T, C>, 1);
         else
             in_packs ? turn(cuda::turn_pairs<n, false, T, C>, n) : turn(cuda::turn_pairs<1, false, T, C>, 1);
     }

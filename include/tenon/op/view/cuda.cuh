@@ -60,29 +60,6 @@ __global__ void copy_transposed(const Unit<bytes>* from, Unit<bytes>* to, int ro
             to[start.in[1] + (row + first + y) * to_row + column + x] = square[x][first + y];
 }
 
-/// Reads what a view's gradient has for an element that it shows several times.
-template <class C, class G>
-struct ReadShown {
-    const G* from;
-
-    template <class Offsets>
-    __device__ C operator()(std::int64_t, const Offsets& at) const {
-        return convert<C>(from[at.in[0]]);
-    }
-};
-
-/// Contributes to the element that is shown.
-template <class C, class G>
-struct ContributeShown {
-    IndexSpace<1> shown = {};
-    std::int64_t offset = 0;
-    Contribution<G> to = {};
-
-    __device__ void operator()(std::int64_t k, double total) const {
-        contribute(to, offset + shown.offsets(k).in[0], static_cast<C>(total));
-    }
-};
-
 }  // namespace cuda
 
 template <>
@@ -99,13 +76,13 @@ struct Kernel<View, Cuda> {
         const auto place = [&](int axis) { return extents[axis] == 1 ? std::int64_t{0} : strides[axis]; };
         std::stable_sort(order, order + extents.rank, [&](int a, int b) { return place(a) > place(b); });
         const Strides packed = row_major_strides(extents);
-        cuda::AxesReduction<reduction::Sum, C, 1, cuda::ReadShown<C, G>, cuda::ContributeShown<C, G>> sum{
-            .results = 1, .length = 1, .read = {from}, .finish = {.offset = offset}};
+        cuda::AxesReduction<reduction::Sum, C, 1, cuda::ReadElements<C, G>, cuda::ContributeReduced<C, G>>
+            sum{.results = 1, .length = 1, .read = {from}, .finish = {.offset = offset}};
         for (int i = 0; i < extents.rank; ++i) {
             const int axis = order[i];
             const bool is_kept = place(axis) > 0;
             (is_kept ? sum.kept : sum.reduced).append(extents[axis], packed[axis]);
-            if (is_kept) sum.finish.shown.append(extents[axis], strides[axis]);
+            if (is_kept) sum.finish.places.append(extents[axis], strides[axis]);
             (is_kept ? sum.results : sum.length) *= extents[axis];
         }
         if (!to.accumulate && sum.results < count) {

@@ -1,8 +1,7 @@
-# Compiles each of HEADERS alone, with COMPILER and FLAGS.
+# Compiles each of HEADERS alone, by COMMAND, as sources of LANGUAGE.
 set(failed 0)
 foreach(header IN LISTS HEADERS)
-    execute_process(COMMAND "${COMPILER}" ${FLAGS} -Wall -Wextra -Wpedantic -Werror -fsyntax-only -include "${header}" -x c++ /dev/null
-                    RESULT_VARIABLE result)
+    execute_process(COMMAND ${COMMAND} -include "${header}" -x ${LANGUAGE} /dev/null RESULT_VARIABLE result)
     if(result)
         message("${header} does not compile alone")
         math(EXPR failed "${failed} + 1")

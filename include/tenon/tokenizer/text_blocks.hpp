@@ -1,0 +1,79 @@
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <unistd.h>
+#include <utility>
+
+#include "tenon/io/file.hpp"
+#include "tenon/tokenizer/safe_cut.hpp"
+
+namespace tenon::detail {
+
+/// A part of a text that can be encoded on its own.
+struct TextBlock {
+    std::string text;
+    bool begins_file = false;
+};
+
+/// Reads files one after the other, in blocks that have the same tokens apart as together. Holds about a
+/// block; more only where a text has no whitespace for that long.
+class TextBlocks {
+public:
+    TextBlocks(std::span<const std::string> paths, const SpecialTokenFinder& special_tokens,
+               std::size_t block_size)
+        : paths_(paths), special_tokens_(special_tokens), block_size_(block_size) {}
+
+    /// The next block; nothing after the last. Throws FileError.
+    std::optional<TextBlock> next() {
+        TextBlock block;
+        if (!file_.is_open()) {
+            if (number_ == paths_.size()) return std::nullopt;
+            std::size_t size = 0;
+            file_.reset(open_regular_file(paths_[number_], size));
+            block.begins_file = true;
+        }
+        for (std::size_t wanted = block_size_;; wanted = 2 * pending_.size()) {
+            if (!fill(std::max(wanted, pending_.size() + 1))) {
+                file_.close();
+                ++number_;
+                block.text = std::exchange(pending_, {});
+                return block;
+            }
+            const std::size_t cut = last_safe_cut(pending_, special_tokens_);
+            if (cut == 0) continue;
+            block.text = pending_.substr(0, cut);
+            pending_.erase(0, cut);
+            return block;
+        }
+    }
+
+private:
+    /// Reads until so many bytes are pending. False at the end of the file.
+    bool fill(std::size_t wanted) {
+        std::size_t filled = pending_.size();
+        pending_.resize(std::max(wanted, filled));
+        while (filled < pending_.size()) {
+            const ssize_t count = ::read(file_.number(), pending_.data() + filled, pending_.size() - filled);
+            if (count < 0 && errno == EINTR) continue;
+            if (count < 0) throw_system_error(paths_[number_], "reading", errno);
+            if (count == 0) break;
+            filled += static_cast<std::size_t>(count);
+        }
+        const bool is_full = filled == pending_.size();
+        pending_.resize(filled);
+        return is_full;
+    }
+
+    std::span<const std::string> paths_;
+    const SpecialTokenFinder& special_tokens_;
+    std::size_t block_size_, number_ = 0;
+    FileDescriptor file_;
+    std::string pending_;
+};
+
+}  // namespace tenon::detail
