@@ -44,7 +44,8 @@ inline bool looks_like_vocabulary(std::string_view text) {
         text.remove_prefix(text[0] == '\\' ? std::min<std::size_t>(2, text.size()) : 1);
         is_within = !text.starts_with('"');
     }
-    skip("\" \t\r\n:");
+    text.remove_prefix(std::min<std::size_t>(1, text.size()));
+    skip(" \t\r\n:");
     return !text.empty() && text[0] >= '0' && text[0] <= '9';
 }
 
