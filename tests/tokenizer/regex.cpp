@@ -17,9 +17,10 @@ using Strings = std::vector<std::string>;
 namespace {
 
 /// What a pattern matches in a text from left to right, but for nothing.
-Strings matches(const std::string& pattern, std::string_view text) {
+Strings matches(const std::string& pattern, std::string_view text,
+                tenon::RegexDialect dialect = tenon::RegexDialect::oniguruma) {
     Strings found;
-    tenon::TextPattern::regex(pattern).for_each_match(text, [&](tenon::Span match) {
+    tenon::TextPattern::regex(pattern, dialect).for_each_match(text, [&](tenon::Span match) {
         if (match.size() > 0) found.emplace_back(text.substr(match.begin, match.size()));
     });
     return found;
@@ -69,6 +70,9 @@ TEST_CASE("braces count") {
 }
 
 TEST_CASE("groups of nothing end") {
+    CHECK(matches(R"(\s\p{L}|(?:\S*?)+)", " cc!") == Strings{" c"});
+    CHECK(matches(R"((?:b??)*+|1)", "b1") == Strings{});
+    CHECK(matches(R"((?:(?:\n)??|\n)*|b)", "\nb") == Strings{});
     CHECK(matches(R"((?:a*)*b)", "aab") == Strings{"aab"});
     CHECK(matches(R"((?:a|b*)*c)", "abbac") == Strings{"abbac"});
     CHECK(matches(R"((?:)*a)", "a") == Strings{"a"});
@@ -141,6 +145,24 @@ TEST_CASE("anchors stand for places") {
     CHECK(matches(R"(a\z)", "a\na") == Strings{"a"});
     CHECK(matches(R"(a\Z)", "a\na\n") == Strings{"a"});
     CHECK(matches(R"(\bа\b)", "а аа") == Strings{"а"});
+}
+
+TEST_CASE("dialects differ, in what follows braces, in lines and in case") {
+    // The second ones are tiktoken's, of version 0.14.
+    using enum tenon::RegexDialect;
+    CHECK(matches(R"(\d{1,3}+)", "1234567", oniguruma) == Strings{"1234567"});
+    CHECK(matches(R"(\d{1,3}+)", "1234567", rust) == Strings{"123", "456", "7"});
+    CHECK(matches(R"(a{2}?)", "aaab", oniguruma) == Strings{"aa"});
+    CHECK(matches(R"(ba{2}?c)", "bcbaac", oniguruma) == Strings{"bc", "baac"});
+    CHECK(matches(R"(ba{2}?c)", "bcbaac", rust) == Strings{"baac"});
+    CHECK(matches(R"(a$)", "a\na", oniguruma) == Strings{"a", "a"});
+    CHECK(matches(R"(^a$|b)", "a\nb", rust) == Strings{"b"});
+    CHECK(matches(R"((?m:^a$)|b)", "a\nb", rust) == Strings{"a", "b"});
+    CHECK(matches(R"(a(?m:.)b)", "a\nb", oniguruma) == Strings{"a\nb"});
+    CHECK(matches(R"(a(?s:.)b)", "a\nb", rust) == Strings{"a\nb"});
+    CHECK(matches(R"((?i:\p{Lu}))", "aA", oniguruma) == Strings{"A"});
+    CHECK(matches(R"((?i:\p{Lu}))", "aA", rust) == Strings{"a", "A"});
+    CHECK(matches(R"((?i:[\p{Lu}]))", "aA", oniguruma) == Strings{"a", "A"});
 }
 
 TEST_CASE("escapes name characters") {

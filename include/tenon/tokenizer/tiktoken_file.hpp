@@ -58,7 +58,7 @@ inline TokenizerParts make_rank_tokenizer(const StringTable& tokens, const Tikto
     }
     TokenizerParts parts{BytePair(std::move(vocabulary), merges_of_ranks(tokens), {.ignore_merges = true},
                                   BytePairUnits::bytes)};
-    parts.pre_tokenizer = {pre_tokenizer::Split{TextPattern::regex(encoding.pattern)},
+    parts.pre_tokenizer = {pre_tokenizer::Split{TextPattern::regex(encoding.pattern, RegexDialect::rust)},
                            pre_tokenizer::ByteLevel{false, true, false}};
     parts.decoder = Decoder{decoder::Bytes{}};
     for (const auto& [text, id] : encoding.special_tokens) {
