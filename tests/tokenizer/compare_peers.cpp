@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "tenon/tokenizer/read_tokenizer.hpp"
+#include "tenon/tokenizer/stream.hpp"
 #include "tenon/tokenizer/tokenizer.hpp"
 
 namespace {
@@ -69,6 +70,18 @@ std::vector<std::uint32_t> characters_before(std::string_view text) {
     return counts;
 }
 
+/// A text's ids from a stream that gets it in parts.
+std::vector<tenon::TokenId> stream_ids(const tenon::Tokenizer& tokenizer, std::string_view text,
+                                       const tenon::EncodeOptions& options) {
+    tenon::StreamEncoder stream(tokenizer, options);
+    std::vector<tenon::TokenId> ids;
+    const auto append = [&](tenon::TokenId id) { ids.push_back(id); };
+    for (std::size_t begin = 0; begin < text.size(); begin += 1000)
+        stream.push(text.substr(begin, 1000), append);
+    stream.finish(append);
+    return ids;
+}
+
 void answer(Channel& channel, const tenon::Tokenizer& tokenizer, const tenon::EncodeOptions& options,
             bool is_pair) {
     const std::string first = channel.read_text(), second = is_pair ? channel.read_text() : "";
@@ -81,6 +94,9 @@ void answer(Channel& channel, const tenon::Tokenizer& tokenizer, const tenon::En
             encoding = tokenizer.encode(first, options);
             if (tokenizer.encode_ids(first, options) != encoding.ids)
                 throw tenon::Error("encode_ids and encode differ");
+            const bool is_changed = tokenizer.truncation() || tokenizer.padding();
+            if (!is_changed && stream_ids(tokenizer, first, options) != encoding.ids)
+                throw tenon::Error("StreamEncoder and encode differ");
         }
         text = tokenizer.decode(encoding.ids);
         text_without_special = tokenizer.decode(encoding.ids, {.skip_special_tokens = true});

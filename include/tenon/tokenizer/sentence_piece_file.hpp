@@ -81,24 +81,18 @@ inline SentencePieceFile read_sentence_piece(std::string_view bytes) {
     return file;
 }
 
-/// The unigram model of SentencePiece's tokens. User-defined ones win over all others.
+/// The unigram model of SentencePiece's tokens.
 inline Unigram make_sentence_piece_unigram(const std::vector<SentencePieceToken>& tokens, bool byte_fallback) {
-    float lowest = std::numeric_limits<float>::max(), highest = std::numeric_limits<float>::lowest();
-    for (const SentencePieceToken& token : tokens) {
-        if (token.type != SentencePieceType::normal) continue;
-        lowest = std::min(lowest, token.score);
-        highest = std::max(highest, token.score);
-    }
-    std::vector<UnigramToken> pieces;
     UnigramOptions options{.byte_fallback = byte_fallback, .is_sentence_piece = true};
-    options.lowest_score = lowest;
+    float lowest = std::numeric_limits<float>::max();
+    std::vector<UnigramToken> pieces;
     for (const SentencePieceToken& token : tokens) {
-        double score = token.score;
-        const bool is_user_defined = token.type == SentencePieceType::user_defined;
-        if (is_user_defined) score = static_cast<double>(static_cast<float>(token.text.size()) * highest) - 0.1;
+        const bool is_normal = token.type == SentencePieceType::normal;
+        if (is_normal) lowest = std::min(lowest, token.score);
         if (token.type == SentencePieceType::unknown) options.unknown = static_cast<TokenId>(pieces.size());
-        pieces.push_back({token.text, score, is_user_defined || token.type == SentencePieceType::normal});
+        pieces.push_back({token.text, token.score, is_normal || token.type == SentencePieceType::user_defined});
     }
+    options.lowest_score = lowest;
     return Unigram(std::move(pieces), options);
 }
 

@@ -294,15 +294,6 @@ inline MergeTable make_merges(const JsonModel& model, const Vocabulary& vocabula
     return merges;
 }
 
-/// Whether a vocabulary has all bytes, as GPT-2 writes them.
-inline bool has_all_bytes(const Vocabulary& vocabulary) {
-    for (std::size_t byte = 0; byte < 256; ++byte) {
-        const char character = static_cast<char>(byte);
-        if (vocabulary.find(written_bytes({&character, 1})) == absent) return false;
-    }
-    return true;
-}
-
 inline TokenizerModel make_model(const Json& json, const JsonModel& model, bool is_byte_level) {
     const std::string_view type = model_type(json, model.has_scores, model.has_merges);
     if (!model.has_vocabulary) json.fail("a model with a vocabulary");
