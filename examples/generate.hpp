@@ -10,7 +10,9 @@
 #include <tenon/inference/generator.hpp>
 #include <tenon/model/architectures.hpp>
 #include <tenon/model/transformer.hpp>
-#include <tenon/tokenizer.hpp>
+#include <tenon/tokenizer/stream.hpp>
+#include <tenon/tokenizer/tokenizer.hpp>
+#include <tenon/tokenizer/vocabulary_files.hpp>
 
 #include "arguments.hpp"
 
@@ -42,9 +44,9 @@ int generate(int count, char** values) {
         const Architecture architecture = find_architecture(configuration.table());
         if (!architecture)
             throw FileError(folder + "/config.json: expected a supported architecture, got another");
-        const BytePairTokenizer tokenizer = BytePairTokenizer::load(folder);
+        const Tokenizer tokenizer(read_gpt2_files(folder));
         std::vector<std::int32_t> ids;
-        for (TokenId id : tokenizer.encode(prompt)) ids.push_back(static_cast<std::int32_t>(id));
+        for (TokenId id : tokenizer.encode_ids(prompt)) ids.push_back(static_cast<std::int32_t>(id));
         if (ids.empty()) arguments.fail("expected a prompt that is not empty");
 
         visit_architecture(architecture, [&]<class A>(A) {

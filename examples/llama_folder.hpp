@@ -7,7 +7,8 @@
 #include <tenon/io/parameters.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/model/llama.hpp>
-#include <tenon/tokenizer.hpp>
+#include <tenon/tokenizer/tokenizer.hpp>
+#include <tenon/tokenizer/write_vocabulary_files.hpp>
 
 #include "texts.hpp"
 
@@ -15,7 +16,7 @@
 /// model.safetensors, vocab.json and merges.txt. The configuration goes first and comes last, so that a
 /// folder that has one is whole.
 template <class Model>
-void save_llama(Model& model, const tenon::BytePairTokenizer& tokenizer, const std::string& folder) {
+void save_llama(Model& model, const tenon::Tokenizer& tokenizer, const std::string& folder) {
     static_assert(tenon::same_features<typename Model::Configuration, tenon::Llama::Features>,
                   "save_llama: the model has features that a Llama does not have");
     const tenon::TransformerSizes& sizes = model.sizes;
@@ -31,7 +32,7 @@ void save_llama(Model& model, const tenon::BytePairTokenizer& tokenizer, const s
                                                             : "float32";
     std::remove((folder + "/config.json").c_str());
     tenon::create_folder(folder);
-    tokenizer.save(folder);
+    tenon::write_gpt2_files(tokenizer, folder);
     tenon::save_parameters(model, folder + "/model.safetensors", tenon::Llama::names);
     std::string text = "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",\n";
     const auto integer = [&](const char* key, int value) {
@@ -50,11 +51,10 @@ void save_llama(Model& model, const tenon::BytePairTokenizer& tokenizer, const s
     integer("num_key_value_heads", sizes.key_value_heads);
     integer("head_dim", sizes.head_width);
     integer("intermediate_size", sizes.hidden);
-    for (tenon::TokenId id = 0; id < tokenizer.vocabulary_size(); ++id)
-        if (tokenizer.token_bytes(id) == end_of_text) {
-            integer("bos_token_id", static_cast<int>(id));
-            integer("eos_token_id", static_cast<int>(id));
-        }
+    if (const auto end = tokenizer.token_id(end_of_text)) {
+        integer("bos_token_id", static_cast<int>(*end));
+        integer("eos_token_id", static_cast<int>(*end));
+    }
     real("rms_norm_eps", sizes.norm_epsilon);
     real("rope_theta", sizes.rotary_base);
     text += "  \"hidden_act\": \"silu\",\n  \"attention_bias\": false,\n  \"mlp_bias\": false,\n";

@@ -78,12 +78,12 @@ void train(int count, char** values) {
         trainer.read(paths, [&](std::int64_t done) { progress.update(done, 0, throughput(done, start)); });
     }
     tenon::Progress progress(size, "merging");
-    const tenon::BytePairTokenizer tokenizer = trainer.train(
+    const tenon::Tokenizer tokenizer = trainer.train(
         static_cast<std::size_t>(size),
         [&](std::size_t tokens, std::size_t) { progress.update(static_cast<std::int64_t>(tokens), 0); },
         options);
     progress.finish();
-    tokenizer.save(folder);
+    tenon::write_gpt2_files(tokenizer, folder);
     std::fprintf(stderr, "wrote %zu tokens to %s\n", tokenizer.vocabulary_size(), folder.c_str());
 }
 
@@ -91,7 +91,7 @@ constexpr Flag tokenizer_flag{"--tokenizer", "FOLDER", "where vocab.json and mer
 
 void write(std::string_view bytes) { std::fwrite(bytes.data(), 1, bytes.size(), stdout); }
 
-void encode_stream(const tenon::BytePairTokenizer& tokenizer) {
+void encode_stream(const tenon::Tokenizer& tokenizer) {
     tenon::StreamEncoder encoder(tokenizer);
     std::string_view separator = "";
     const auto write_id = [&](tenon::TokenId id) {
@@ -105,8 +105,8 @@ void encode_stream(const tenon::BytePairTokenizer& tokenizer) {
 }
 
 /// Writes a token file, on all cores.
-void encode_texts(const tenon::BytePairTokenizer& tokenizer, const Arguments& arguments) {
-    tenon::EncodeOptions options;
+void encode_texts(const tenon::Tokenizer& tokenizer, const Arguments& arguments) {
+    tenon::EncodeFilesOptions options;
     if (arguments.has("--before-each")) {
         options.before_each = tokenizer.token_id(arguments.text("--before-each"));
         if (!options.before_each)
@@ -133,7 +133,7 @@ void encode(int count, char** values) {
         {tokenizer_flag,
          {"--out", "TOKENS", "a file of tokens of two bytes, or four, to be made of texts"},
          {"--before-each", "TOKEN", "a token that goes before each text's"}});
-    const auto tokenizer = tenon::BytePairTokenizer::load(arguments.text("--tokenizer"));
+    const auto tokenizer = tenon::Tokenizer::load(arguments.text("--tokenizer"));
     if (arguments.has("--out")) return encode_texts(tokenizer, arguments);
     arguments.positional(0, 0);
     encode_stream(tokenizer);
@@ -142,7 +142,7 @@ void encode(int count, char** values) {
 void decode(int count, char** values) {
     const Arguments arguments(count, values, usage, {tokenizer_flag});
     arguments.positional(0, 0);
-    const auto tokenizer = tenon::BytePairTokenizer::load(arguments.text("--tokenizer"));
+    const auto tokenizer = tenon::Tokenizer::load(arguments.text("--tokenizer"));
     std::string word;
     std::size_t offset = 0;
     const auto write_token = [&] {

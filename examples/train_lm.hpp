@@ -13,7 +13,7 @@
 #include <tenon/model/accounting.hpp>
 #include <tenon/model/llama.hpp>
 #include <tenon/optim/schedule.hpp>
-#include <tenon/tokenizer.hpp>
+#include <tenon/tokenizer/tokenizer.hpp>
 #include <tenon/training/progress.hpp>
 
 #include "arguments.hpp"
@@ -106,7 +106,7 @@ void judge(Run<Device, P>& run, const Data& data, MetricsWriter& metrics, const 
 
 /// Lets the model write; the text is a function of the model, the seed and the step.
 template <class Device, Precision P>
-void show_sample(const Run<Device, P>& run, const BytePairTokenizer& tokenizer, const Options& options) {
+void show_sample(const Run<Device, P>& run, const Tokenizer& tokenizer, const Options& options) {
     const auto end = static_cast<Token>(tokenizer.token_id(end_of_text).value());
     const Philox random(options.seed, static_cast<std::uint64_t>(run.step));
     std::vector<TokenId> written;
@@ -114,7 +114,7 @@ void show_sample(const Run<Device, P>& run, const BytePairTokenizer& tokenizer, 
         if (id != end && id < tokenizer.vocabulary_size())  // a model's vocabulary may be larger
             written.push_back(id);
     std::printf("step %lld writes:\n%s\n", static_cast<long long>(run.step),
-                tokenizer.decode_text(written).c_str());
+                tokenizer.decode(written).c_str());
 }
 
 /// Takes up a run where its newest checkpoint left it, if it has one.

@@ -10,7 +10,10 @@
 #include <tenon/io/atomic_file.hpp>
 #include <tenon/io/checksum.hpp>
 #include <tenon/io/token_file.hpp>
-#include <tenon/tokenizer.hpp>
+#include <tenon/tokenizer/tokenizer.hpp>
+#include <tenon/tokenizer/train.hpp>
+#include <tenon/tokenizer/vocabulary_files.hpp>
+#include <tenon/tokenizer/write_vocabulary_files.hpp>
 
 #include "learner.hpp"
 #include "texts.hpp"
@@ -31,7 +34,7 @@ struct TrainingCorpus {
 
 /// What is learned, and what it is judged by.
 struct Data {
-    tenon::BytePairTokenizer tokenizer;
+    tenon::Tokenizer tokenizer;
     std::vector<TrainingCorpus> corpora;
     tenon::TokenFile<Token> held_out;
     std::string training_text, held_out_text;
@@ -39,13 +42,13 @@ struct Data {
 
 /// Encodes texts into a token file, an end token before each: every token that stands for bytes has one to
 /// follow.
-inline void write_tokens(const tenon::BytePairTokenizer& tokenizer, const std::vector<std::string>& texts,
+inline void write_tokens(const tenon::Tokenizer& tokenizer, const std::vector<std::string>& texts,
                          const std::string& path) {
     const tenon::TokenId end = tokenizer.token_id(end_of_text).value();
     tenon::TokenFileWriter<Token> writer(path);
     for (const std::string& text : texts) {
         writer.append(std::span(&end, 1));
-        writer.append(std::span<const tenon::TokenId>(tokenizer.encode(text)));
+        writer.append(std::span<const tenon::TokenId>(tokenizer.encode_ids(text)));
     }
     writer.commit();
 }
@@ -72,14 +75,14 @@ inline Data prepare_data(const Options& options, std::size_t vocabulary, bool ta
                 static_cast<double>(held_out_text.size()) / 1e6);
 
     const std::string& folder = options.folder;
-    tenon::BytePairTokenizer tokenizer =
-        taken_up ? tenon::BytePairTokenizer::load(folder)
+    tenon::Tokenizer tokenizer =
+        taken_up ? tenon::Tokenizer(tenon::read_gpt2_files(folder))
                  : tenon::train_byte_pair_tokenizer(training_text, vocabulary, {end_of_text});
     if (!taken_up) {
         tenon::create_folder(folder);
         // An earlier model is not this tokenizer's: without its configuration it is none.
         tenon::remove_file(folder + "/config.json");
-        tokenizer.save(folder);
+        tenon::write_gpt2_files(tokenizer, folder);
         write_tokens(tokenizer, held_out_texts, options.held_out_path());
     }
     std::vector<TrainingCorpus> training;

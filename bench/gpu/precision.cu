@@ -69,7 +69,7 @@ int main(int count, char** values) try {
     const std::string text = read_file(values[1]);
     const auto tokenizer = train_byte_pair_tokenizer(text, TinyStories::vocabulary);
     std::vector<std::uint16_t> tokens;
-    for (const TokenId id : tokenizer.encode(text)) tokens.push_back(static_cast<std::uint16_t>(id));
+    for (const TokenId id : tokenizer.encode_ids(text)) tokens.push_back(static_cast<std::uint16_t>(id));
     const std::size_t held_out = tokens.size() / 10;
     const Tokens train = Tokens(tokens).first(tokens.size() - held_out), rest = Tokens(tokens).last(held_out);
     std::printf("%s; %zu tokens, %zu held out\n", cuda::device_properties().name.c_str(), tokens.size(),

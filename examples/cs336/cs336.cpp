@@ -14,7 +14,7 @@
 
 #include <tenon/files.hpp>
 #include <tenon/tenon.hpp>
-#include <tenon/tokenizer.hpp>
+#include <tenon/tokenizer/train.hpp>
 
 #include "../arguments.hpp"
 #include "../texts.hpp"
@@ -295,10 +295,10 @@ Data read_data(const Options& options) {
     const std::string training = joined(texts.training);
     // A sample is enough to judge by.
     const std::string held_out = joined(texts.held_out).substr(0, 40'000);
-    const BytePairTokenizer tokenizer = train_byte_pair_tokenizer(
+    const Tokenizer tokenizer = train_byte_pair_tokenizer(
         training, static_cast<std::size_t>(options.sizes.vocabulary), {end_of_text});
     const auto tokens = [&](const std::string& text) {
-        const std::vector<TokenId> ids = tokenizer.encode(text);
+        const std::vector<TokenId> ids = tokenizer.encode_ids(text);
         return std::vector<Token>(ids.begin(), ids.end());
     };
     Data data{tokens(training), tokens(held_out)};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tokenizer_adapters.hpp"
@@ -22,11 +23,11 @@ inline std::vector<TokenId> ids(const std::string& name) {
 }
 
 /// The merges that the reference has learned; each is of two tokens: bytes, or the results of earlier merges.
-inline std::vector<BytePairTokenizer::Merge> reference_merges() {
+inline std::vector<std::pair<std::string, std::string>> reference_merges() {
     std::vector<std::string> tokens;
     for (int byte = 0; byte < 256; ++byte) tokens.emplace_back(1, static_cast<char>(byte));
     const std::vector<std::int64_t> pairs = list<std::int64_t>("bpe.merges");
-    std::vector<BytePairTokenizer::Merge> merges;
+    std::vector<std::pair<std::string, std::string>> merges;
     for (std::size_t i = 0; i < pairs.size(); i += 2) {
         merges.emplace_back(tokens.at(static_cast<std::size_t>(pairs[i])),
                             tokens.at(static_cast<std::size_t>(pairs[i + 1])));
@@ -43,7 +44,7 @@ inline std::vector<std::string> reference_vocabulary() {
     return tokens;
 }
 
-inline BytePairTokenizer reference_tokenizer(const std::vector<std::string>& special_tokens = {end_of_text}) {
+inline Tokenizer reference_tokenizer(const std::vector<std::string>& special_tokens = {end_of_text}) {
     return get_tokenizer(reference_vocabulary(), reference_merges(), special_tokens);
 }
 

@@ -15,7 +15,7 @@ using namespace cs336;
 
 namespace {
 
-BytePairTokenizer trained() {
+Tokenizer trained() {
     const TemporaryFolder folder;
     write_file(folder / "text", text("bpe.text"));
     return run_train_bpe(folder / "text", 600, {end_of_text});
@@ -29,11 +29,11 @@ std::vector<std::string> sorted(std::vector<std::string> tokens) {
 }  // namespace
 
 TEST_CASE("run_train_bpe learns the reference's merges in the reference's order") {
-    CHECK(trained().merges() == reference_merges());
+    CHECK(byte_pair_merges(trained()) == reference_merges());
 }
 
 TEST_CASE("run_train_bpe's vocabulary is the reference's, as a set") {
-    const BytePairTokenizer tokenizer = trained();
+    const Tokenizer tokenizer = trained();
     REQUIRE(tokenizer.vocabulary_size() == 600);
     std::vector<std::string> tokens, expected = reference_vocabulary();
     expected.push_back(end_of_text);
@@ -42,7 +42,7 @@ TEST_CASE("run_train_bpe's vocabulary is the reference's, as a set") {
 }
 
 TEST_CASE("run_train_bpe never merges a special token, nor across one") {
-    for (const auto& [left, right] : trained().merges()) {
+    for (const auto& [left, right] : byte_pair_merges(trained())) {
         const std::string token = left + right;
         CAPTURE(token);
         CHECK(token.find("<|") == std::string::npos);

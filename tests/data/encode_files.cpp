@@ -11,7 +11,7 @@
 #include "../io/temporary_folder.hpp"
 #include "../io/thrown_message.hpp"
 #include "../support.hpp"
-#include "tenon/tokenizer.hpp"
+#include "tenon/tokenizer/train.hpp"
 
 using namespace tenon;
 
@@ -76,9 +76,7 @@ std::string mixed_text(std::uint32_t seed, int size) {
 
 /// Its merges join whatever may stand side by side in such texts, whitespace of all kinds included: a cut in
 /// the wrong place shows.
-BytePairTokenizer small_tokenizer() {
-    return train_byte_pair_tokenizer(mixed_text(77, 20'000), 600, special_tokens);
-}
+Tokenizer small_tokenizer() { return train_byte_pair_tokenizer(mixed_text(77, 20'000), 600, special_tokens); }
 
 template <class Token>
 std::vector<TokenId> tokens_in(const std::string& path) {
@@ -102,7 +100,7 @@ long status_kilobytes(const char* format) {
 
 TEST_CASE("a token file has each file's ids, for any number of threads and size of blocks") {
     TemporaryFolder folder;
-    const BytePairTokenizer tokenizer = small_tokenizer();
+    const Tokenizer tokenizer = small_tokenizer();
     std::vector<std::string> paths;
     std::vector<TokenId> plain, separated;
     const TokenId end = tokenizer.token_id("<|end|>").value();
@@ -111,7 +109,7 @@ TEST_CASE("a token file has each file's ids, for any number of threads and size 
         paths.push_back(folder / ("text-" + std::to_string(i)));
         write_file(paths.back(), text);
         separated.push_back(end);
-        for (const TokenId id : tokenizer.encode(text)) {
+        for (const TokenId id : tokenizer.encode_ids(text)) {
             plain.push_back(id);
             separated.push_back(id);
         }
@@ -132,18 +130,18 @@ TEST_CASE("a token file has each file's ids, for any number of threads and size 
 }
 
 TEST_CASE("wherever a text may be cut, its parts have the tokens of the whole") {
-    const BytePairTokenizer tokenizer = small_tokenizer();
+    const Tokenizer tokenizer = small_tokenizer();
     const detail::SpecialTokenFinder finder(special_tokens);
     int cuts = 0;
     for (std::uint32_t seed = 100; seed < 400; ++seed) {
         const std::string text = mixed_text(seed, 30);
-        const std::vector<TokenId> whole = tokenizer.encode(text);
+        const std::vector<TokenId> whole = tokenizer.encode_ids(text);
         for (std::size_t shown = 1; shown <= text.size(); ++shown) {
             const std::size_t cut = detail::last_safe_cut(std::string_view(text).substr(0, shown), finder);
             if (cut == 0) continue;
             ++cuts;
-            std::vector<TokenId> parts = tokenizer.encode(std::string_view(text).substr(0, cut));
-            const std::vector<TokenId> rest = tokenizer.encode(std::string_view(text).substr(cut));
+            std::vector<TokenId> parts = tokenizer.encode_ids(std::string_view(text).substr(0, cut));
+            const std::vector<TokenId> rest = tokenizer.encode_ids(std::string_view(text).substr(cut));
             parts.insert(parts.end(), rest.begin(), rest.end());
             REQUIRE(parts == whole);
         }
@@ -158,17 +156,17 @@ TEST_CASE("a vocabulary beyond 65536 tokens takes four bytes each") {
     for (int i = 0; i < 65280; ++i) vocabulary.push_back("unused " + std::to_string(i));
     write_file(folder / "text", "ab <|end|>");
     const std::vector<std::string> paths = {folder / "text"};
-    const BytePairTokenizer fits(vocabulary, {});
+    const Tokenizer fits(byte_pair_parts(vocabulary, {}));
     CHECK(fits.vocabulary_size() == 65536);
     CHECK(encode_files(fits, paths, folder / "tokens").token_size == 2);
-    const BytePairTokenizer wide(vocabulary, {}, std::vector<std::string>{"<|end|>"});
+    const Tokenizer wide(byte_pair_parts(vocabulary, {}, std::vector<std::string>{"<|end|>"}));
     CHECK(encode_files(wide, paths, folder / "tokens").token_size == 4);
     CHECK(tokens_in<std::uint32_t>(folder / "tokens") == std::vector<TokenId>{'a', 'b', ' ', 65536});
 }
 
 TEST_CASE("memory does not grow with the texts") {
     TemporaryFolder folder;
-    const BytePairTokenizer tokenizer = small_tokenizer();
+    const Tokenizer tokenizer = small_tokenizer();
     std::string text = mixed_text(1, 200'000);
     {
         std::FILE* file = std::fopen((folder / "text").c_str(), "wb");
@@ -193,7 +191,7 @@ TEST_CASE("memory does not grow with the texts") {
 
 TEST_CASE("a file that cannot be read leaves the token file as it was") {
     TemporaryFolder folder;
-    const BytePairTokenizer tokenizer = small_tokenizer();
+    const Tokenizer tokenizer = small_tokenizer();
     write_file(folder / "text", "the cat");
     write_file(folder / "tokens", "old");
     const auto message = [&](const std::string& path, const std::string& to) {

@@ -18,7 +18,8 @@
 #include "tenon/files.hpp"
 #include "tenon/io/parameters.hpp"
 #include "tenon/model/llama.hpp"
-#include "tenon/tokenizer.hpp"
+#include "tenon/tokenizer/train.hpp"
+#include "tenon/tokenizer/write_vocabulary_files.hpp"
 #include "tenon/training/mixed_batches.hpp"
 #include "thrown_message.hpp"
 
@@ -29,8 +30,8 @@ namespace {
 /// A little more than 64 KiB, so that whatever holds it has less room than it takes.
 constexpr std::size_t large = 70'000;
 
-const BytePairTokenizer& tokenizer() {
-    static const BytePairTokenizer bytes = train_byte_pair_tokenizer("", 256);
+const Tokenizer& tokenizer() {
+    static const Tokenizer bytes = train_byte_pair_tokenizer("", 256);
     return bytes;
 }
 
@@ -152,7 +153,8 @@ TEST_CASE("text that is not UTF-8 is bytes like any other") {
     write_file(folder / "text", bytes);
     encode_files(tokenizer(), std::vector{folder / "text"}, folder / "tokens");
     const TokenFile<std::uint16_t> file(folder / "tokens");
-    CHECK(tokenizer().decode(std::vector<TokenId>(file.tokens().begin(), file.tokens().end())) == bytes);
+    CHECK(tokenizer().decode_bytes(std::vector<TokenId>(file.tokens().begin(), file.tokens().end())) ==
+          bytes);
 }
 
 TEST_CASE("what is too large for the disk's limit leaves what was there") {
@@ -194,7 +196,7 @@ TEST_CASE("a folder that cannot be written to is named in the error") {
         for (const char* below : {"file/below", "absent/below"})
             check_mentions(thrown_message([&] { writer.run(folder / below); }), {(folder / below).c_str()});
     }
-    CHECK_THROWS_AS(tokenizer().save(folder / "file"), FileError);
+    CHECK_THROWS_AS(write_gpt2_files(tokenizer(), folder / "file"), FileError);
     CHECK_THROWS_AS(MetricsWriter(folder / "file/below"), FileError);
     CHECK(read_file(folder / "file") == "old");
     CHECK(folder.names().size() == 1);

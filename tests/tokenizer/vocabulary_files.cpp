@@ -4,6 +4,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -11,12 +12,17 @@
 #include "../io/temporary_folder.hpp"
 #include "support.hpp"
 #include "tenon/io/file.hpp"
-#include "tenon/tokenizer/byte_pair_tokenizer.hpp"
+#include "tenon/tokenizer/tokenizer.hpp"
 #include "tenon/tokenizer/train.hpp"
+#include "tenon/tokenizer/write_vocabulary_files.hpp"
 
-using tenon::BytePairTokenizer;
+using tenon::byte_pair_merges;
+using tenon::byte_pair_parts;
+using tenon::read_gpt2_files;
 using tenon::TokenId;
-using Merges = std::vector<BytePairTokenizer::Merge>;
+using tenon::Tokenizer;
+using tenon::write_gpt2_files;
+using Merges = std::vector<std::pair<std::string, std::string>>;
 
 namespace {
 
@@ -32,11 +38,11 @@ std::string byte_members() {
     return members;
 }
 
-BytePairTokenizer load(const std::string& vocabulary, const std::string& merges) {
+Tokenizer load(const std::string& vocabulary, const std::string& merges) {
     const TemporaryFolder folder;
     tenon::write_file(folder.path() + "/vocab.json", vocabulary);
     tenon::write_file(folder.path() + "/merges.txt", merges);
-    return BytePairTokenizer::load(folder.path());
+    return Tokenizer(read_gpt2_files(folder.path()));
 }
 
 /// The message of the FileError that loading throws, from the file's name on; empty if none is thrown.
@@ -52,6 +58,21 @@ std::string message_of(const std::string& vocabulary, const std::string& merges)
     return "";
 }
 
+/// By id.
+std::vector<std::string> special_tokens(const Tokenizer& tokenizer) {
+    std::vector<std::string> contents;
+    for (const tenon::AddedToken& token : tokenizer.added_tokens()) {
+        CHECK(token.special);
+        contents.push_back(token.content);
+    }
+    return contents;
+}
+
+std::vector<std::string> sorted(std::vector<std::string> strings) {
+    std::sort(strings.begin(), strings.end());
+    return strings;
+}
+
 std::string vocabulary_message(const std::string& vocabulary) { return message_of(vocabulary, ""); }
 std::string merges_message(const std::string& merges) {
     return message_of("{" + byte_members() + ", \"ab\": 256}", merges);
@@ -61,7 +82,8 @@ std::string merges_message(const std::string& merges) {
 
 TEST_CASE("what is saved is GPT-2's form") {
     const TemporaryFolder folder;
-    tenon::train_byte_pair_tokenizer("\"\"\n a a", 259, {"<|end|>"}).save(folder.path() + "/new/folder");
+    write_gpt2_files(tenon::train_byte_pair_tokenizer("\"\"\n a a", 259, {"<|end|>"}),
+                     folder.path() + "/new/folder");
     CHECK(tenon::read_file(folder.path() + "/new/folder/merges.txt") == "#version: 0.2\nĠ a\n\" \"\n");
     const std::string vocabulary = tenon::read_file(folder.path() + "/new/folder/vocab.json");
     CHECK(vocabulary.starts_with("{\"!\": 0, \"\\\"\": 1, \"#\": 2,"));
@@ -75,20 +97,20 @@ TEST_CASE("what is saved is read back") {
     // bytes.
     const std::vector<std::string> special = {"<|end|>", "two words", "\"quoted\\\n\"", "<｜文｜>", "ü", "Ġt",
                                               "<ü>",     "\t"};
-    const BytePairTokenizer tokenizer = tenon::train_byte_pair_tokenizer(text, 600, special);
+    const Tokenizer tokenizer = tenon::train_byte_pair_tokenizer(text, 600, special);
     const TemporaryFolder folder;
-    tokenizer.save(folder.path());
-    const BytePairTokenizer loaded = BytePairTokenizer::load(folder.path());
+    write_gpt2_files(tokenizer, folder.path());
+    const Tokenizer loaded(read_gpt2_files(folder.path()));
     REQUIRE(loaded.vocabulary_size() == tokenizer.vocabulary_size());
-    CHECK(loaded.merges() == tokenizer.merges());
+    CHECK(byte_pair_merges(loaded) == byte_pair_merges(tokenizer));
     bool same = true;
     for (TokenId id = 0; id < 600; ++id) same &= loaded.token_bytes(id) == tokenizer.token_bytes(id);
     CHECK(same);
     // The tab is a byte too, so it is one token, and special only to those who say so.
-    CHECK(loaded.special_tokens() == std::vector<std::string>(special.begin(), special.end() - 1));
-    CHECK(BytePairTokenizer::load(folder.path(), special).special_tokens() == special);
+    CHECK(special_tokens(loaded) == std::vector<std::string>(special.begin(), special.end() - 1));
+    CHECK(sorted(special_tokens(Tokenizer(read_gpt2_files(folder.path(), special)))) == sorted(special));
     const std::string all = text + "<|end|>two words<ü>ü";
-    CHECK(loaded.encode(all) == tokenizer.encode(all));
+    CHECK(loaded.encode_ids(all) == tokenizer.encode_ids(all));
 }
 
 TEST_CASE("tokens that no merge makes are read back as special, so they must be text") {
@@ -96,41 +118,42 @@ TEST_CASE("tokens that no merge makes are read back as special, so they must be 
     for (int byte = 0; byte < 256; ++byte) vocabulary.emplace_back(1, static_cast<char>(byte));
     vocabulary.push_back("a b");
     const TemporaryFolder folder;
-    BytePairTokenizer(vocabulary, Merges{}).save(folder.path());
-    CHECK(BytePairTokenizer::load(folder.path()).special_tokens() == std::vector<std::string>{"a b"});
-    CHECK(BytePairTokenizer::load(folder.path()).token_bytes(255) == "\xff");
+    write_gpt2_files(Tokenizer(byte_pair_parts(vocabulary, Merges{})), folder.path());
+    CHECK(special_tokens(Tokenizer(read_gpt2_files(folder.path()))) == std::vector<std::string>{"a b"});
+    CHECK(Tokenizer(read_gpt2_files(folder.path())).token_bytes(255) == "\xff");
     vocabulary.back() = "a\xff";
-    CHECK_THROWS_AS(BytePairTokenizer(vocabulary, Merges{}).save(folder.path()), tenon::Error);
+    CHECK_THROWS_AS(write_gpt2_files(Tokenizer(byte_pair_parts(vocabulary, Merges{})), folder.path()),
+                    tenon::Error);
 }
 
 TEST_CASE("special tokens given at loading are appended, unless the vocabulary has them") {
     const TemporaryFolder folder;
-    tenon::train_byte_pair_tokenizer("", 257, {"<|end|>"}).save(folder.path());
+    write_gpt2_files(tenon::train_byte_pair_tokenizer("", 257, {"<|end|>"}), folder.path());
     const std::vector<std::string> special = {"<|end|>", "<|pad|>"};
-    const BytePairTokenizer tokenizer = BytePairTokenizer::load(folder.path(), special);
+    const Tokenizer tokenizer(read_gpt2_files(folder.path(), special));
     CHECK(tokenizer.vocabulary_size() == 258);
-    CHECK(tokenizer.encode("<|pad|><|end|>") == std::vector<TokenId>{257, 256});
+    CHECK(tokenizer.encode_ids("<|pad|><|end|>") == std::vector<TokenId>{257, 256});
     const std::vector<std::string> twice = {"<|pad|>", "<|pad|>"};
-    CHECK_THROWS_AS(BytePairTokenizer::load(folder.path(), twice), tenon::Error);
+    CHECK_THROWS_AS(read_gpt2_files(folder.path(), twice), tenon::Error);
 }
 
 TEST_CASE("JSON may be written in any way that JSON allows") {
     std::string vocabulary =
         "\n{\t" + byte_members() +
         "\r\n , \"\\u0061b\" :256,\"\\uD83D\\ude00\\/\\b\\f\\n\\r\\t\\\\\\\"\": 257 } \n";
-    const BytePairTokenizer tokenizer = load(vocabulary, "a b\n");
-    CHECK(tokenizer.merges() == Merges{{"a", "b"}});
+    const Tokenizer tokenizer = load(vocabulary, "a b\n");
+    CHECK(byte_pair_merges(tokenizer) == Merges{{"a", "b"}});
     CHECK(tokenizer.token_bytes(256) == "ab");
-    CHECK(tokenizer.special_tokens() == std::vector<std::string>{"😀/\b\f\n\r\t\\\""});
+    CHECK(special_tokens(tokenizer) == std::vector<std::string>{"😀/\b\f\n\r\t\\\""});
 }
 
 TEST_CASE("merges.txt may lack its version and its last newline") {
     const std::string vocabulary = "{" + byte_members() + ", \"ab\": 256, \"#version:\": 257}";
-    CHECK(load(vocabulary, "a b").merges() == Merges{{"a", "b"}});
-    CHECK(load(vocabulary, "#version: 0.2\na b\n").merges() == Merges{{"a", "b"}});
-    CHECK(load(vocabulary, "#version: 0.2\n").merges().empty());
-    CHECK(load(vocabulary, "").merges().empty());
-    CHECK(load("{" + byte_members() + ", \"##\": 256}", "#version: 0.2\n# #\n").merges() ==
+    CHECK(byte_pair_merges(load(vocabulary, "a b")) == Merges{{"a", "b"}});
+    CHECK(byte_pair_merges(load(vocabulary, "#version: 0.2\na b\n")) == Merges{{"a", "b"}});
+    CHECK(byte_pair_merges(load(vocabulary, "#version: 0.2\n")).empty());
+    CHECK(byte_pair_merges(load(vocabulary, "")).empty());
+    CHECK(byte_pair_merges(load("{" + byte_members() + ", \"##\": 256}", "#version: 0.2\n# #\n")) ==
           Merges{{"#", "#"}});
 }
 
@@ -211,14 +234,15 @@ TEST_CASE("a broken merges.txt is refused with its line") {
 
 TEST_CASE("files that are missing or no files are named") {
     const TemporaryFolder folder;
-    CHECK_THROWS_AS(BytePairTokenizer::load(folder.path()), tenon::FileError);
-    CHECK_THROWS_AS(BytePairTokenizer::load(""), tenon::FileError);
+    CHECK_THROWS_AS(read_gpt2_files(folder.path()), tenon::FileError);
+    CHECK_THROWS_AS(read_gpt2_files(""), tenon::FileError);
     tenon::write_file(folder.path() + "/merges.txt", "");
-    CHECK_THROWS_AS(BytePairTokenizer::load(folder.path()), tenon::FileError);
+    CHECK_THROWS_AS(read_gpt2_files(folder.path()), tenon::FileError);
     tenon::create_folder(folder.path() + "/vocab.json");
-    CHECK_THROWS_AS(BytePairTokenizer::load(folder.path()), tenon::FileError);
-    CHECK_THROWS_AS(tenon::train_byte_pair_tokenizer("", 256).save(folder.path() + "/merges.txt"),
-                    tenon::FileError);
+    CHECK_THROWS_AS(read_gpt2_files(folder.path()), tenon::FileError);
+    CHECK_THROWS_AS(
+        write_gpt2_files(tenon::train_byte_pair_tokenizer("", 256), folder.path() + "/merges.txt"),
+        tenon::FileError);
 }
 
 TEST_CASE("no damage to the files crashes the reader") {
@@ -246,8 +270,8 @@ TEST_CASE("no damage to the files crashes the reader") {
         }
         try {
             // What is still a tokenizer must still be right.
-            const BytePairTokenizer tokenizer = load(damaged_vocabulary, damaged_merges);
-            CHECK(tokenizer.decode(tokenizer.encode("ab <|end|> \xff")) == "ab <|end|> \xff");
+            const Tokenizer tokenizer = load(damaged_vocabulary, damaged_merges);
+            CHECK(tokenizer.decode_bytes(tokenizer.encode_ids("ab <|end|> \xff")) == "ab <|end|> \xff");
         } catch (const tenon::FileError&) {
             ++refused;
         }

@@ -30,7 +30,7 @@ enum class Side : std::uint8_t { left, right };
 enum class TruncationStrategy : std::uint8_t { longest_first, only_first, only_second };
 
 /// The fields of `truncation` in tokenizer.json. What is cut off is lost, so that the stride decides nothing.
-struct Truncation {
+struct TruncationOptions {
     std::size_t max_length = 512;  ///< in tokens, the template's included
     TruncationStrategy strategy = TruncationStrategy::longest_first;
     Side direction = Side::right;
@@ -38,7 +38,7 @@ struct Truncation {
 };
 
 /// The fields of `padding` in tokenizer.json.
-struct Padding {
+struct PaddingOptions {
     std::optional<std::size_t> fixed_length = {};  ///< else that of the longest of a batch
     Side direction = Side::right;
     std::optional<std::size_t> pad_to_multiple_of = {};
@@ -84,7 +84,7 @@ inline void truncate(Encoding& encoding, std::size_t size, Side side) {
 }
 
 /// Truncates one text, or two, to `max_length` tokens in all. Throws Error if the strategy cannot.
-inline void truncate(Encoding& first, Encoding* second, const Truncation& truncation, std::size_t max_length) {
+inline void truncate(Encoding& first, Encoding* second, const TruncationOptions& truncation, std::size_t max_length) {
     const std::size_t sizes[] = {first.ids.size(), second ? second->ids.size() : 0};
     const std::size_t total = sizes[0] + sizes[1];
     if (total <= max_length) return;
@@ -115,7 +115,7 @@ inline void truncate(Encoding& first, Encoding* second, const Truncation& trunca
 }
 
 /// Lengthens an encoding.
-inline void pad(Encoding& encoding, std::size_t size, const Padding& padding) {
+inline void pad(Encoding& encoding, std::size_t size, const PaddingOptions& padding) {
     if (encoding.ids.size() >= size) return;
     const std::size_t count = size - encoding.ids.size();
     const auto fill = [&](auto& member, auto value) {
@@ -131,7 +131,7 @@ inline void pad(Encoding& encoding, std::size_t size, const Padding& padding) {
 }
 
 /// Pads encodings to one length.
-inline void pad(std::span<Encoding> encodings, const Padding& padding) {
+inline void pad(std::span<Encoding> encodings, const PaddingOptions& padding) {
     std::size_t size = padding.fixed_length.value_or(0);
     for (const Encoding& encoding : encodings) {
         if (!padding.fixed_length) size = std::max(size, encoding.ids.size());

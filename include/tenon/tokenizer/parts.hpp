@@ -22,8 +22,8 @@ struct TokenizerParts {
     PreTokenizer pre_tokenizer = {};
     PostProcessor post_processor = {};
     std::optional<Decoder> decoder = {};  ///< without one, the texts of tokens are separated by spaces
-    std::optional<Truncation> truncation = {};
-    std::optional<Padding> padding = {};
+    std::optional<TruncationOptions> truncation = {};
+    std::optional<PaddingOptions> padding = {};
 };
 
 }  // namespace tenon

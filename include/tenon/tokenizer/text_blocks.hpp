@@ -6,27 +6,28 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unistd.h>
 #include <utility>
 
 #include "tenon/io/file.hpp"
-#include "tenon/tokenizer/safe_cut.hpp"
 
 namespace tenon::detail {
 
 /// A part of a text that can be encoded on its own.
 struct TextBlock {
     std::string text;
-    bool begins_file = false;
+    bool begins_file = false, ends_file = false;
 };
 
-/// Reads files one after the other, in blocks that have the same tokens apart as together. Holds about a
-/// block; more only where a text has no whitespace for that long.
+/// Reads files one after the other, in blocks that have the same tokens apart as together:
+/// `last_cut(text)` is the last place where a text, of which more may follow, can be cut, or 0. Holds about a
+/// block; more only where a text has no such place for that long.
+template <class LastCut>
 class TextBlocks {
 public:
-    TextBlocks(std::span<const std::string> paths, const SpecialTokenFinder& special_tokens,
-               std::size_t block_size)
-        : paths_(paths), special_tokens_(special_tokens), block_size_(block_size) {}
+    TextBlocks(std::span<const std::string> paths, LastCut last_cut, std::size_t block_size)
+        : paths_(paths), last_cut_(std::move(last_cut)), block_size_(block_size) {}
 
     /// The next block; nothing after the last. Throws FileError.
     std::optional<TextBlock> next() {
@@ -42,9 +43,10 @@ public:
                 file_.close();
                 ++number_;
                 block.text = std::exchange(pending_, {});
+                block.ends_file = true;
                 return block;
             }
-            const std::size_t cut = last_safe_cut(pending_, special_tokens_);
+            const std::size_t cut = last_cut_(std::string_view(pending_));
             if (cut == 0) continue;
             block.text = pending_.substr(0, cut);
             pending_.erase(0, cut);
@@ -70,7 +72,7 @@ private:
     }
 
     std::span<const std::string> paths_;
-    const SpecialTokenFinder& special_tokens_;
+    LastCut last_cut_;
     std::size_t block_size_, number_ = 0;
     FileDescriptor file_;
     std::string pending_;

@@ -20,6 +20,12 @@
 
 namespace tenon {
 
+namespace detail {
+
+class PartEncoder;
+
+}  // namespace detail
+
 /// How to encode a text.
 struct EncodeOptions {
     SpecialTokens special_tokens = SpecialTokens::recognized;  ///< what those in the text are
@@ -53,18 +59,18 @@ public:
     /// The added tokens, by id.
     const std::vector<AddedToken>& added_tokens() const { return core_->pipeline.added().tokens(); }
 
-    const std::optional<Truncation>& truncation() const { return truncation_; }
-    const std::optional<Padding>& padding() const { return padding_; }
+    const std::optional<TruncationOptions>& truncation() const { return truncation_; }
+    const std::optional<PaddingOptions>& padding() const { return padding_; }
 
     /// The tokenizer with another truncation, or none.
-    Tokenizer with_truncation(std::optional<Truncation> truncation) const {
+    Tokenizer with_truncation(std::optional<TruncationOptions> truncation) const {
         Tokenizer tokenizer = *this;
         tokenizer.truncation_ = truncation;
         return tokenizer;
     }
 
     /// The tokenizer with another padding, or none.
-    Tokenizer with_padding(std::optional<Padding> padding) const {
+    Tokenizer with_padding(std::optional<PaddingOptions> padding) const {
         Tokenizer tokenizer = *this;
         tokenizer.padding_ = std::move(padding);
         return tokenizer;
@@ -176,6 +182,7 @@ public:
 private:
     friend class StreamEncoder;
     friend class StreamDecoder;
+    friend class detail::PartEncoder;
 
     enum class Kind : std::uint8_t { none, model, added, special };
 
@@ -329,8 +336,8 @@ private:
         }
     }
 
-    std::optional<Truncation> truncation_;
-    std::optional<Padding> padding_;
+    std::optional<TruncationOptions> truncation_;
+    std::optional<PaddingOptions> padding_;
     std::shared_ptr<const Core> core_;
 };
 

@@ -182,7 +182,7 @@ inline PreTokenizer read_pre_tokenizer(std::optional<Json> json) {
         if (type == "ByteLevel") {
             steps.push_back(read_byte_level(step));
         } else if (type == "Split") {
-            steps.push_back(Split{pattern_of(step.at("pattern")), behavior_of(step.at("behavior")),
+            steps.push_back(pre_tokenizer::Split{pattern_of(step.at("pattern")), behavior_of(step.at("behavior")),
                                   flag_or(step, "invert", false)});
         } else if (type == "BertPreTokenizer") {
             steps.push_back(BertPreTokenizer{});
@@ -319,9 +319,9 @@ inline std::optional<Decoder> read_decoder(std::optional<Json> json) {
 
 inline Side side_of(const Json& json) { return named<Side>(json, {{"Left", Side::left}, {"Right", Side::right}}); }
 
-inline std::optional<Truncation> read_truncation(std::optional<Json> json) {
+inline std::optional<TruncationOptions> read_truncation(std::optional<Json> json) {
     if (!(json = not_null(json))) return std::nullopt;
-    Truncation truncation;
+    TruncationOptions truncation;
     truncation.max_length = number_of(json->at("max_length"));
     truncation.strategy =
         named<TruncationStrategy>(json->at("strategy"), {{"LongestFirst", TruncationStrategy::longest_first},
@@ -332,9 +332,9 @@ inline std::optional<Truncation> read_truncation(std::optional<Json> json) {
     return truncation;
 }
 
-inline std::optional<Padding> read_padding(std::optional<Json> json) {
+inline std::optional<PaddingOptions> read_padding(std::optional<Json> json) {
     if (!(json = not_null(json))) return std::nullopt;
-    Padding padding;
+    PaddingOptions padding;
     const Json strategy = json->at("strategy");
     if (strategy.is(JsonKind::object)) {
         padding.fixed_length = number_of(strategy.at("Fixed"));

@@ -12,10 +12,11 @@
 
 #include "tenon/core/error.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
-#include "tenon/tokenizer/byte_pair_tokenizer.hpp"
 #include "tenon/tokenizer/merge_learner.hpp"
 #include "tenon/tokenizer/special_tokens.hpp"
 #include "tenon/tokenizer/split.hpp"
+#include "tenon/tokenizer/tokenizer.hpp"
+#include "tenon/tokenizer/vocabulary_files.hpp"
 #include "tenon/tokenizer/word_counts.hpp"
 
 namespace tenon {
@@ -71,8 +72,8 @@ public:
     /// on_progress(tokens so far, vocabulary_size) after each new token. Ends a text that `finish` did not.
     /// Throws Error if the bytes and the special tokens do not fit.
     template <std::invocable<std::size_t, std::size_t> OnProgress>
-    BytePairTokenizer train(std::size_t vocabulary_size, OnProgress&& on_progress,
-                            const BytePairTrainingOptions& options = {}) {
+    Tokenizer train(std::size_t vocabulary_size, OnProgress&& on_progress,
+                    const BytePairTrainingOptions& options = {}) {
         finish();
         detail::MergeLearner learner = make_learner(options.ties);
         // A special token can have the bytes of another: it is that token.
@@ -95,13 +96,13 @@ public:
         }
         std::vector<std::string> vocabulary;
         for (std::uint32_t id = 0; id < size; ++id) vocabulary.emplace_back(learner.tokens()[id]);
-        std::vector<BytePairTokenizer::Merge> merges;
+        std::vector<std::pair<std::string, std::string>> merges;
         for (const auto& [left, right] : learner.merges())
             merges.emplace_back(learner.tokens()[left], learner.tokens()[right]);
-        return BytePairTokenizer(vocabulary, merges, special_tokens_);
+        return Tokenizer(byte_pair_parts(vocabulary, merges, special_tokens_));
     }
 
-    BytePairTokenizer train(std::size_t vocabulary_size, const BytePairTrainingOptions& options = {}) {
+    Tokenizer train(std::size_t vocabulary_size, const BytePairTrainingOptions& options = {}) {
         return train(
             vocabulary_size, [](std::size_t, std::size_t) {}, options);
     }
@@ -131,8 +132,8 @@ private:
 };
 
 /// Trains a tokenizer on one text, as BytePairTrainer does.
-inline BytePairTokenizer train_byte_pair_tokenizer(std::string_view text, std::size_t vocabulary_size,
-                                                   std::vector<std::string> special_tokens = {}) {
+inline Tokenizer train_byte_pair_tokenizer(std::string_view text, std::size_t vocabulary_size,
+                                           std::vector<std::string> special_tokens = {}) {
     BytePairTrainer trainer(std::move(special_tokens));
     trainer.push(text);
     return trainer.train(vocabulary_size);

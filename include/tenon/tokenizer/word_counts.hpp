@@ -11,6 +11,8 @@
 
 #include "tenon/core/parallel.hpp"
 #include "tenon/tokenizer/hash_tables.hpp"
+#include "tenon/tokenizer/safe_cut.hpp"
+#include "tenon/tokenizer/special_tokens.hpp"
 #include "tenon/tokenizer/text_blocks.hpp"
 
 namespace tenon {
@@ -49,7 +51,8 @@ void count_words(std::span<const std::string> paths, std::span<const std::string
                  WordCounts& counts, Progress&& progress) {
     constexpr std::size_t block_size = std::size_t{1} << 22;
     const detail::SpecialTokenFinder finder(special_tokens);
-    detail::TextBlocks texts(paths, finder, block_size);
+    detail::TextBlocks texts(
+        paths, [&](std::string_view text) { return detail::last_safe_cut(text, finder); }, block_size);
     std::int64_t bytes = 0;
     std::vector<std::string> blocks;
     for (bool is_last = false; !is_last;) {

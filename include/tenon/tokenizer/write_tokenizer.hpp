@@ -152,7 +152,7 @@ inline void write_step(JsonText& json, const PreTokenizerStep& step) {
     using namespace pre_tokenizer;
     if (const auto* bytes = step.get_if<ByteLevel>()) {
         write_byte_level_fields(json, bytes->add_prefix_space, bytes->trim_offsets, bytes->use_regex);
-    } else if (const auto* split = step.get_if<Split>()) {
+    } else if (const auto* split = step.get_if<pre_tokenizer::Split>()) {
         write_pattern(json.begin_type("Split"), split->pattern);
         json.key("behavior").text(name_of(split->behavior)).key("invert").flag(split->invert);
     } else if (step.get_if<BertPreTokenizer>()) {
