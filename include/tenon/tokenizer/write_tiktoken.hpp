@@ -40,9 +40,9 @@ inline std::string tiktoken_pattern(const TokenizerParts& parts) {
     fail_to_write_ranks("one that cuts text by one pattern into bytes");
 }
 
-/// Whether merging by ids does what the merges do. A token that merges make of its own bytes is made in the same
-/// way wherever it stands, as nothing before its last merge crosses its ends. Any other must be one that only pieces
-/// which are it become, or all pairs that make it.
+/// Whether merging by ids does what the merges do. A token that merges make of its own bytes is made in the
+/// same way wherever it stands, as nothing before its last merge crosses its ends. Any other must be one that
+/// only pieces which are it become, or all pairs that make it.
 inline bool merges_are_ranks(const BytePair& model, TokenId count) {
     TokenId last = 0;
     for (const MergeTable::Entry& merge : model.merges().in_order()) {
@@ -61,7 +61,8 @@ inline bool merges_are_ranks(const BytePair& model, TokenId count) {
         if (!model.options().ignore_merges) return false;
         for (std::size_t cut = 1; cut < bytes.size(); ++cut) {
             const TokenId left = tokens.find(bytes.substr(0, cut)), right = tokens.find(bytes.substr(cut));
-            if (left != absent && right != absent && model.merges().find(left, right).result != id) return false;
+            if (left != absent && right != absent && model.merges().find(left, right).result != id)
+                return false;
         }
     }
     return true;
@@ -69,9 +70,9 @@ inline bool merges_are_ranks(const BytePair& model, TokenId count) {
 
 }  // namespace detail
 
-/// A byte-pair tokenizer in tiktoken's form: ranks, one a line, and what `encoding` receives beside them. What
-/// stands around a text has no place in it: ids are those of a text alone. Throws Error for a tokenizer that the
-/// form can't say.
+/// A byte-pair tokenizer in tiktoken's form: ranks, one a line, and what `encoding` receives beside them.
+/// What stands around a text has no place in it: ids are those of a text alone. Throws Error for a tokenizer
+/// that the form can't say.
 inline std::string tiktoken_ranks(const Tokenizer& tokenizer, TiktokenEncoding& encoding) {
     const auto* model = tokenizer.model().get_if<BytePair>();
     if (!model || !model->has_byte_units() || !tokenizer.parts().normalizer.empty())
@@ -92,15 +93,15 @@ inline std::string tiktoken_ranks(const Tokenizer& tokenizer, TiktokenEncoding& 
         const std::string_view bytes = model->token_bytes(id);
         if (!model->vocabulary().has(id) || model->vocabulary()[id] != detail::written_bytes(bytes))
             detail::fail_to_write_ranks("tokens of bytes with ids from 0 up");
-        ranks += detail::write_base64(bytes) + " " + std::to_string(id) + "\n";
+        ranks += (bytes.empty() ? "=" : detail::write_base64(bytes)) + " " + std::to_string(id) + "\n";
     }
     if (!detail::merges_are_ranks(*model, count))
         detail::fail_to_write_ranks("merges in the order of the tokens that they make");
     return ranks;
 }
 
-/// Writes ranks to a file, and `encoding.json` beside it, which `Tokenizer::load` reads with it; tiktoken is given
-/// what that says. Throws FileError, and Error as `tiktoken_ranks` does.
+/// Writes ranks to a file, and `encoding.json` beside it, which `Tokenizer::load` reads with it; tiktoken is
+/// given what that says. Throws FileError, and Error as `tiktoken_ranks` does.
 inline void write_tiktoken(const Tokenizer& tokenizer, const std::string& path) {
     TiktokenEncoding encoding;
     const std::string ranks = tiktoken_ranks(tokenizer, encoding);
