@@ -35,6 +35,14 @@ inline std::string byte_members() {
     return members;
 }
 
+/// <0x00> to <0xFF>: the tokens that stand for bytes of characters that a vocabulary lacks.
+inline std::vector<std::string> byte_tokens() {
+    std::vector<std::string> tokens;
+    for (int byte = 0; byte < 256; ++byte)
+        tokens.push_back(tenon::detail::byte_token(static_cast<std::uint8_t>(byte)));
+    return tokens;
+}
+
 /// The tokenizer of a file that holds these bytes, whatever it is called.
 inline tenon::Tokenizer load(std::string_view bytes, const std::string& name = "file") {
     const TemporaryFolder folder;
