@@ -1,6 +1,6 @@
 """Compares this library's tokenizers with tiktoken and Hugging Face tokenizers, on every text of a test.
 
-usage: compare_peers.py --program build/tests/tokenizer/compare_peers TOKENIZER TEST... [--ordinary] [--plain] [--pair]
+usage: compare_peers.py --program build/tests/compare_peers TOKENIZER TEST... [--ordinary] [--plain] [--pair]
     (pip install tiktoken==0.14.0 tokenizers==0.23.3)
 
 TOKENIZER is a file that both can read:

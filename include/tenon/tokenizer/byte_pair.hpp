@@ -74,7 +74,7 @@ public:
     /// its end.
     std::size_t first_cut(std::string_view piece) const {
         if (cut_.empty()) return piece.size();
-        for (std::size_t at = cut_.size(); (at = piece.find(cut_, at)) != std::string_view::npos; ++at) {
+        for (std::size_t at = 1; (at = piece.find(cut_, at)) != std::string_view::npos; ++at) {
             if (may_cut_before(piece, at)) return at;
         }
         return piece.size();
