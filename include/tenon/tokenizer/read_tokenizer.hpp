@@ -12,6 +12,7 @@
 #include "tenon/tokenizer/gguf_tokenizer.hpp"
 #include "tenon/tokenizer/parts.hpp"
 #include "tenon/tokenizer/sentence_piece_file.hpp"
+#include "tenon/tokenizer/tekken_file.hpp"
 #include "tenon/tokenizer/tiktoken_file.hpp"
 #include "tenon/tokenizer/tokenizer.hpp"
 #include "tenon/tokenizer/tokenizer_json.hpp"
@@ -34,19 +35,26 @@ inline bool looks_like_tiktoken(std::string_view text) {
            line.find_first_not_of("0123456789\r", space + 1) == std::string_view::npos;
 }
 
-/// Whether a JSON text begins an object whose first value is a number, as a vocabulary does.
-inline bool looks_like_vocabulary(std::string_view text) {
+/// The first member of a JSON text's object: the key as it is written, and the first character of the value.
+struct FirstMember {
+    std::string_view key;
+    char value = '\0';
+};
+
+inline FirstMember first_member(std::string_view text) {
     const auto skip = [&](std::string_view characters) {
         text.remove_prefix(std::min(text.find_first_not_of(characters), text.size()));
     };
     skip("{ \t\r\n");
-    for (bool is_within = text.starts_with('"'); is_within && text.size() > 1;) {
-        text.remove_prefix(text[0] == '\\' ? std::min<std::size_t>(2, text.size()) : 1);
-        is_within = !text.starts_with('"');
-    }
-    text.remove_prefix(std::min<std::size_t>(1, text.size()));
+    if (!text.starts_with('"')) return {};
+    std::size_t end = 1;
+    while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+    if (end >= text.size()) return {};
+    FirstMember member{text.substr(1, end - 1)};
+    text.remove_prefix(end + 1);
     skip(" \t\r\n:");
-    return !text.empty() && text[0] >= '0' && text[0] <= '9';
+    if (!text.empty()) member.value = text[0];
+    return member;
 }
 
 }  // namespace detail
@@ -56,11 +64,12 @@ inline bool looks_like_vocabulary(std::string_view text) {
 /// - Hugging Face's tokenizer.json;
 /// - GPT-2's vocab.json or merges.txt, both of which lie in one folder;
 /// - tiktoken's ranks, beside which `encoding.json` says pattern and special tokens (see TiktokenEncoding);
+/// - Mistral's tekken.json;
 /// - a SentencePiece model;
 /// - a GGUF file;
 ///
-/// or from a folder that has tokenizer.json, tokenizer.model, or vocab.json and merges.txt: the first of these.
-/// Throws FileError.
+/// or from a folder that has tokenizer.json, tokenizer.model, or vocab.json and merges.txt: the first of
+/// these. Throws FileError.
 inline TokenizerParts read_tokenizer(const std::string& path) {
     if (detail::is_folder(path)) {
         for (const char* name : {"/tokenizer.json", "/tokenizer.model"}) {
@@ -73,7 +82,10 @@ inline TokenizerParts read_tokenizer(const std::string& path) {
     if (bytes.starts_with("GGUF")) return parse_gguf_tokenizer(bytes, path);
     const std::size_t first = std::min(bytes.find_first_not_of(" \t\r\n"), bytes.size());
     if (bytes.substr(first, 1) == "{") {
-        if (detail::looks_like_vocabulary(bytes.substr(first))) return read_gpt2_files(folder_of(path));
+        const detail::FirstMember member = detail::first_member(bytes.substr(first));
+        // A vocabulary's values are numbers.
+        if (member.value >= '0' && member.value <= '9') return read_gpt2_files(folder_of(path));
+        if (member.key == "config") return parse_tekken(bytes, path);
         return read_tokenizer_json(path);
     }
     if (bytes.starts_with("#version")) return read_gpt2_files(folder_of(path));

@@ -32,8 +32,9 @@ struct TiktokenEncoding {
 namespace detail {
 
 /// The merges of tokens that are merged by rank, as tiktoken does: any two neighbours that together are a
-/// token become it, that of the lowest rank first. `tokens` are their bytes by rank.
-inline MergeTable merges_of_ranks(const StringTable& tokens) {
+/// token become it, that of the lowest rank first. `tokens` are their bytes by rank; ids are ranks from
+/// `first` up.
+inline MergeTable merges_of_ranks(const StringTable& tokens, TokenId first) {
     MergeTable merges;
     merges.reserve(2 * std::size_t{tokens.size()});
     for (std::uint32_t rank = 0; rank < tokens.size(); ++rank) {
@@ -41,30 +42,31 @@ inline MergeTable merges_of_ranks(const StringTable& tokens) {
         for (std::size_t cut = 1; cut < token.size(); ++cut) {
             const std::uint32_t left = tokens.find(token.substr(0, cut));
             const std::uint32_t right = left == absent ? absent : tokens.find(token.substr(cut));
-            if (right != absent) merges.add(left, right, {rank, rank});
+            if (right != absent) merges.add(first + left, first + right, {rank, first + rank});
         }
     }
     return merges;
 }
 
-/// The tokenizer of tokens by rank, which is their id.
-inline TokenizerParts make_rank_tokenizer(const StringTable& tokens, const TiktokenEncoding& encoding) {
+/// The tokenizer of tokens by rank; the first has the id `first`, special ones have none of their ids.
+inline TokenizerParts make_rank_tokenizer(const StringTable& tokens, const TiktokenEncoding& encoding,
+                                          TokenId first = 0) {
     Vocabulary vocabulary;
     vocabulary.reserve(tokens.size(), 8 * std::size_t{tokens.size()});
     std::string written;
     for (std::uint32_t rank = 0; rank < tokens.size(); ++rank) {
         written.clear();
         for (const char byte : tokens[rank]) append_written_byte(written, byte);
-        vocabulary.add(written, rank);
+        vocabulary.add(written, first + rank);
     }
-    TokenizerParts parts{BytePair(std::move(vocabulary), merges_of_ranks(tokens), {.ignore_merges = true},
-                                  BytePairUnits::bytes)};
+    TokenizerParts parts{BytePair(std::move(vocabulary), merges_of_ranks(tokens, first),
+                                  {.ignore_merges = true}, BytePairUnits::bytes)};
     parts.pre_tokenizer = {pre_tokenizer::Split{TextPattern::regex(encoding.pattern, RegexDialect::rust)},
                            pre_tokenizer::ByteLevel{false, true, false}};
     parts.decoder = Decoder{decoder::Bytes{}};
     for (const auto& [text, id] : encoding.special_tokens) {
         if (text.empty()) throw Error("expected special tokens with at least one byte, got an empty one");
-        if (id < tokens.size()) {
+        if (id >= first && id - first < tokens.size()) {
             throw Error("expected ids of special tokens from " + std::to_string(tokens.size()) + " up, got " +
                         std::to_string(id) + " for \"" + text + "\"");
         }
