@@ -94,11 +94,12 @@ inline constexpr char {name}_blocks[] =
 
 
 def runs(pairs, may_interlace):
-    """Joins (code point, difference) where the difference stays and the steps are all 1 or all 2."""
+    """Joins (code point, difference) where the difference stays and the steps are all 1 or all 2. A run may lie in
+    another if they may interlace, but no third one in both."""
     joined, last_with = [], {}
     for c, difference in sorted(pairs):
         at = last_with.get(difference)
-        if at is not None and (may_interlace or at == len(joined) - 1):
+        if at is not None and at >= len(joined) - (2 if may_interlace else 1):
             first, last, step = joined[at][:3]
             if c - last == step or (first == last and c - last == 2):
                 joined[at] = (first, c, c - last, difference)

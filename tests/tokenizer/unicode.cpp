@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -47,6 +48,80 @@ TEST_CASE("code points are classified as Unicode 16.0 has them") {
     CHECK(count[static_cast<std::size_t>(CharacterClass::letter)] == 141028);
     CHECK(count[static_cast<std::size_t>(CharacterClass::number)] == 1911);
     CHECK(count[static_cast<std::size_t>(CharacterClass::whitespace)] == 25);
+}
+
+TEST_CASE(
+    "general categories are those of Unicode 16.0, as tiktoken 0.14 and Hugging Face tokenizers 0.23.3 have "
+    "them") {
+    using G = tenon::GeneralCategory;
+    CHECK(tenon::general_category(U'A') == G::uppercase_letter);
+    CHECK(tenon::general_category(U'ǅ') == G::titlecase_letter);
+    CHECK(tenon::general_category(U'ʰ') == G::modifier_letter);
+    CHECK(tenon::general_category(0x0903) == G::spacing_mark);
+    CHECK(tenon::general_category(0x20DD) == G::enclosing_mark);
+    CHECK(tenon::general_category(U'٣') == G::decimal_number);
+    CHECK(tenon::general_category(U'Ⅷ') == G::letter_number);
+    CHECK(tenon::general_category(U'½') == G::other_number);
+    CHECK(tenon::general_category(U'_') == G::connector_punctuation);
+    CHECK(tenon::general_category(U'—') == G::dash_punctuation);
+    CHECK(tenon::general_category(U'«') == G::initial_punctuation);
+    CHECK(tenon::general_category(U'$') == G::currency_symbol);
+    CHECK(tenon::general_category(U'😀') == G::other_symbol);
+    CHECK(tenon::general_category(0x2028) == G::line_separator);
+    CHECK(tenon::general_category(0x200B) == G::format);
+    CHECK(tenon::general_category(0xD800) == G::surrogate);
+    CHECK(tenon::general_category(0xE000) == G::private_use);
+    CHECK(tenon::general_category(0x0378) == G::unassigned);
+    CHECK(tenon::general_category(0xFFFFFFFF) == G::unassigned);
+
+    // How many characters of tiktoken's match \p{Lu}, \p{Ll} and so on; surrogates are no characters.
+    constexpr std::array<int, 30> expected = {1858, 2258, 31, 404, 136477, 2020, 468, 13,   760,    236,
+                                              915,  10,   27, 79,  77,     12,   10,  640,  950,    63,
+                                              125,  7376, 17, 1,   1,      65,   170, 2048, 137468, 819533};
+    std::array<int, 30> count{};
+    for (char32_t c = 0; c <= 0x10FFFF; ++c) ++count[static_cast<std::size_t>(tenon::general_category(c))];
+    CHECK(count == expected);
+}
+
+TEST_CASE("lowercase is that of one character, whatever stands around it") {
+    const auto lower = [](char32_t c) {
+        const tenon::Lowercase lowercase = tenon::to_lowercase(c);
+        return as_utf8(lowercase.first) + (lowercase.second ? as_utf8(lowercase.second) : "");
+    };
+    CHECK(lower(U'A') == "a");
+    CHECK(lower(U'z') == "z");
+    CHECK(lower(U'É') == "é");
+    CHECK(lower(U'Σ') == "σ");  // also at the end of a word
+    CHECK(lower(U'ẞ') == "ß");
+    CHECK(lower(U'ǅ') == "ǆ");
+    CHECK(lower(0x130) == "i\u0307");  // the only one of two code points
+    CHECK(lower(0x212A) == "k");       // Kelvin
+    CHECK(lower(0x10400) == as_utf8(0x10428));
+    CHECK(lower(0xA7CE) == as_utf8(0xA7CF));  // of Unicode 17.0
+
+    int changed = 0;
+    for (char32_t c = 0; c <= 0x10FFFF; ++c) changed += tenon::to_lowercase(c).first != c;
+    CHECK(changed == 1488);  // as many as Hugging Face's normalizer Lowercase changes
+}
+
+TEST_CASE("some parts of Hugging Face tokenizers 0.23.3 have older classes of characters") {
+    CHECK(tenon::is_bert_punctuation(U'$'));  // a symbol in ASCII
+    CHECK(tenon::is_bert_punctuation(U'。'));
+    CHECK_FALSE(tenon::is_bert_punctuation(U'€'));
+    CHECK_FALSE(tenon::is_bert_punctuation(0x2E4F));  // of Unicode 12.0
+    CHECK(tenon::is_bert_control(0xFFFD));
+    CHECK(tenon::is_bert_control(0xE000));
+    CHECK_FALSE(tenon::is_bert_control(U'\t'));
+    CHECK(tenon::is_bert_ideograph(U'中'));
+    CHECK_FALSE(tenon::is_bert_ideograph(U'か'));
+    CHECK_FALSE(tenon::is_bert_ideograph(0x2B820));  // the one between two blocks
+    CHECK(tenon::is_bert_accent(0x0301));
+    CHECK_FALSE(tenon::is_bert_accent(0x0903));  // a spacing mark
+    CHECK(tenon::is_hugging_face_accent(0x0903));
+
+    int accents = 0;
+    for (char32_t c = 0; c <= 0x10FFFF; ++c) accents += tenon::is_hugging_face_accent(c);
+    CHECK(accents == 2097);  // as many as the normalizer StripAccents removes
 }
 
 TEST_CASE("every code point survives encoding and decoding, and its beginnings are known to be cut off") {

@@ -57,8 +57,9 @@ public:
 
     /// Where the part of the text comes from; nowhere if the text is not tracked.
     Span source_of(Span part) const {
-        if (!is_tracked_ || part.begin >= part.end || part.end > sources_.size()) return part;
-        return {sources_[part.begin].begin, sources_[part.end - 1].end};
+        if (!is_tracked_ || sources_.empty() || part.end > sources_.size()) return part;
+        const std::size_t begin = part.begin < sources_.size() ? sources_[part.begin].begin : sources_.back().end;
+        return {begin, part.begin < part.end ? sources_[part.end - 1].end : begin};
     }
 
     class Rewriter;

@@ -12,20 +12,20 @@
 
 #include "tenon/core/error.hpp"
 #include "tenon/io/json_text.hpp"
-#include "tenon/tokenizer/gguf_metadata.hpp"
 #include "tenon/tokenizer/byte_level.hpp"
 #include "tenon/tokenizer/byte_pair.hpp"
 #include "tenon/tokenizer/decoders.hpp"
+#include "tenon/tokenizer/gguf_metadata.hpp"
 #include "tenon/tokenizer/metaspace.hpp"
 #include "tenon/tokenizer/normalizers.hpp"
 #include "tenon/tokenizer/parts.hpp"
 #include "tenon/tokenizer/post_processors.hpp"
 #include "tenon/tokenizer/pre_tokenizers.hpp"
+#include "tenon/tokenizer/published_patterns.hpp"
 #include "tenon/tokenizer/sentence_piece_bpe.hpp"
 #include "tenon/tokenizer/sentence_piece_normalizer.hpp"
 #include "tenon/tokenizer/unigram.hpp"
 #include "tenon/tokenizer/word_piece.hpp"
-#include "tenon/tokenizer/published_patterns.hpp"
 
 namespace tenon {
 
@@ -34,14 +34,15 @@ namespace detail {
 /// Makes a tokenizer of the metadata of a GGUF file, as llama.cpp understands them.
 class GgufTokenizer {
 public:
-    explicit GgufTokenizer(const GgufMetadata& metadata)
-        : metadata_(metadata), tokens_(texts("tokens")) {
+    explicit GgufTokenizer(const GgufMetadata& metadata) : metadata_(metadata), tokens_(texts("tokens")) {
         const GgufMetadata::Value* types = find("token_type");
-        if (types && types->integers.size() < tokens_.size()) throw Error("expected a type for each token, got fewer");
+        if (types && types->integers.size() < tokens_.size())
+            throw Error("expected a type for each token, got fewer");
         for (std::size_t id = 0; id < tokens_.size(); ++id) {
             if (!is_utf8(tokens_[id])) throw Error("expected tokens in UTF-8, got other bytes");
             const std::int64_t type = types ? types->integers[id] : 1;
-            types_.push_back(type >= 1 && type <= 6 ? static_cast<SentencePieceType>(type) : SentencePieceType::normal);
+            types_.push_back(type >= 1 && type <= 6 ? static_cast<SentencePieceType>(type)
+                                                    : SentencePieceType::normal);
         }
     }
 
@@ -73,7 +74,9 @@ private:
     /// The id of a special token, if it is one.
     std::optional<TokenId> id(std::string_view name, std::optional<TokenId> otherwise) const {
         const GgufMetadata::Value* value = find(name);
-        const std::int64_t id = value && !value->integers.empty() ? value->integers[0] : otherwise ? *otherwise : -1;
+        const std::int64_t id = value && !value->integers.empty() ? value->integers[0]
+                                : otherwise                       ? *otherwise
+                                                                  : -1;
         if (id < 0 || id >= static_cast<std::int64_t>(tokens_.size())) return std::nullopt;
         return static_cast<TokenId>(id);
     }
@@ -105,15 +108,19 @@ private:
         merges.reserve(list.size());
         for (const std::string_view merge : list) {
             const std::size_t space = std::min(merge.find(' ', 1), merge.size());
-            const std::string_view left = merge.substr(0, space), right = merge.substr(std::min(space + 1, merge.size()));
+            const std::string_view left = merge.substr(0, space),
+                                   right = merge.substr(std::min(space + 1, merge.size()));
             const TokenId ids[] = {vocabulary.find(left), vocabulary.find(right),
                                    vocabulary.find(std::string(left) + std::string(right))};
             if (std::find(ids, ids + 3, absent) != ids + 3)
                 throw Error("expected merges of tokens into a token, got \"" + std::string(merge) + "\"");
             merges.add(ids[0], ids[1], {rank++, ids[2]});
         }
-        TokenizerParts parts{BytePair(std::move(vocabulary), std::move(merges), {.ignore_merges = pattern.ignore_merges},
-                                      BytePairUnits::bytes)};
+        // Bytes that a vocabulary lacks are left out.
+        const BytePairUnits units =
+            has_all_bytes(vocabulary) ? BytePairUnits::bytes : BytePairUnits::characters;
+        TokenizerParts parts{BytePair(std::move(vocabulary), std::move(merges),
+                                      {.ignore_merges = pattern.ignore_merges}, units)};
         for (const std::string_view expression : pattern.expressions)
             parts.pre_tokenizer.push_back(pre_tokenizer::Split{TextPattern::regex(std::string(expression))});
         parts.pre_tokenizer.push_back(pre_tokenizer::ByteLevel{false, true, pattern.expressions.empty()});
@@ -126,7 +133,8 @@ private:
         const std::vector<float> scores = this->scores();
         std::vector<SentencePieceToken> tokens;
         for (std::size_t id = 0; id < tokens_.size(); ++id) {
-            const std::string text = tokens_[id].empty() ? "[EMPTY_" + std::to_string(id) + "]" : std::string(tokens_[id]);
+            const std::string text =
+                tokens_[id].empty() ? "[EMPTY_" + std::to_string(id) + "]" : std::string(tokens_[id]);
             tokens.push_back({text, scores[id], types_[id]});
         }
         return tokens;
@@ -143,8 +151,8 @@ private:
         const bool adds_space = flag("add_space_prefix", true);
         if (adds_space) parts.normalizer.push_back(normalizer::Prepend{"\u2581"});
         parts.normalizer.push_back(normalizer::Replace{TextPattern::literal(" "), "\u2581"});
-        parts.decoder = Decoder{decoder::Replace{TextPattern::literal("\u2581"), " "}, decoder::ByteFallback{},
-                                decoder::Fuse{}};
+        parts.decoder = Decoder{decoder::Replace{TextPattern::literal("\u2581"), " "},
+                                decoder::ByteFallback{}, decoder::Fuse{}};
         if (adds_space) parts.decoder->push_back(decoder::Strip{" ", 1, 0});
         parts.post_processor = surround(true, 1, false, 2);
         return parts;
@@ -187,9 +195,9 @@ private:
             for (const std::int64_t byte : bytes->integers) charsmap += static_cast<char>(byte);
         }
         TokenizerParts parts{Unigram(std::move(tokens), options)};
-        parts.normalizer = {SentencePieceNormalizer{CharacterMap(std::move(charsmap)), ByteTrie(std::move(user_defined)),
-                                                      flag("add_space_prefix", true),
-                                                      flag("remove_extra_whitespaces", true)}};
+        parts.normalizer = {
+            SentencePieceNormalizer{CharacterMap(std::move(charsmap)), ByteTrie(std::move(user_defined)),
+                                    flag("add_space_prefix", true), flag("remove_extra_whitespaces", true)}};
         parts.decoder = Decoder{decoder::Metaspace{}};
         parts.post_processor = surround(false, {}, true, 1);
         return parts;
@@ -202,7 +210,8 @@ private:
                            std::optional<TokenId> end_id) const {
         const auto begin = id("bos_token_id", begin_id), end = id("eos_token_id", end_id);
         post_processor::TemplateProcessing step;
-        const auto add = [&](TokenId id, std::uint32_t type_id, std::vector<post_processor::TemplatePiece>& pieces) {
+        const auto add = [&](TokenId id, std::uint32_t type_id,
+                             std::vector<post_processor::TemplatePiece>& pieces) {
             const std::string name(tokens_[id]);
             pieces.push_back({std::nullopt, name, type_id});
             if (!step.find(name)) step.special_tokens.push_back({name, {named(id)}});
@@ -224,7 +233,8 @@ private:
         for (std::size_t id = 0; id < tokens_.size(); ++id) {
             const bool is_special =
                 types_[id] == SentencePieceType::control || types_[id] == SentencePieceType::unknown;
-            if ((!is_special && types_[id] != SentencePieceType::user_defined) || tokens_[id].empty()) continue;
+            if ((!is_special && types_[id] != SentencePieceType::user_defined) || tokens_[id].empty())
+                continue;
             parts.added_tokens.push_back(
                 {.content = std::string(tokens_[id]), .id = static_cast<TokenId>(id), .special = is_special});
         }

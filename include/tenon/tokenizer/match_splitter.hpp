@@ -20,8 +20,11 @@ public:
     explicit MatchSplitter(SplitBehavior behavior) : behavior_(behavior) {}
 
     /// Takes the next part of the text: parts follow each other.
-    void push(Span part, bool is_match) {
-        if (part.size() > 0 || is_match) parts_.push_back({part, is_match});
+    void push(Span part, bool is_match) { parts_.push_back({part, is_match}); }
+
+    /// Takes what lies between what was found, if anything does.
+    void push_between(Span part, bool is_match) {
+        if (part.size() > 0) push(part, is_match);
     }
 
     /// The pieces, some of which may be empty. Holds until the next call; what is pushed next begins another

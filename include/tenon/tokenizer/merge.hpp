@@ -94,7 +94,7 @@ public:
 
     /// Makes room for so many merges.
     void reserve(std::size_t count) {
-        if (slots_.size() < count + count / 2) rehash(std::bit_ceil(count + count / 2));
+        if (slots_.size() <= count + count / 2) rehash(std::bit_ceil(count + count / 2 + 1));
     }
 
     /// The pair's merge; one of rank `absent` if there is none.

@@ -31,13 +31,13 @@ void cut_at_characters(CutText& text, SplitBehavior behavior, IsMatch&& is_match
         for (std::size_t at = piece.begin; at < piece.end;) {
             const Utf8Character character = decode_utf8_character(part(text.text.text(), {at, piece.end}));
             if (is_match(character.code_point)) {
-                splitter.push({begin, at}, false);
+                splitter.push_between({begin, at}, false);
                 splitter.push({at, at + character.size}, true);
                 begin = at + character.size;
             }
             at += character.size;
         }
-        splitter.push({begin, piece.end}, false);
+        splitter.push_between({begin, piece.end}, false);
         for (const Span part : splitter.finish()) add(part);
     });
 }
@@ -65,11 +65,11 @@ struct Split {
             std::size_t begin = piece.begin;
             pattern.for_each_match(detail::part(text.text.text(), piece), [&](Span match) {
                 match = {piece.begin + match.begin, piece.begin + match.end};
-                splitter.push({begin, match.begin}, invert);
+                splitter.push_between({begin, match.begin}, invert);
                 splitter.push(match, !invert);
                 begin = match.end;
             });
-            splitter.push({begin, piece.end}, invert);
+            splitter.push_between({begin, piece.end}, invert);
             for (const Span part : splitter.finish()) add(part);
         });
     }

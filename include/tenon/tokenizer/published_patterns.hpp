@@ -35,36 +35,66 @@ inline constexpr std::string_view deepseek3 =
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
     "?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
 inline constexpr std::string_view chinese_and_japanese = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+";
+/// Letters with case, as the Unicode of their time has them.
+inline constexpr std::string_view deepseek_letters =
+    "\\s?[A-Za-z\u00b5\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01ba\u01bc-\u01bf\u01c4-\u0293\u0295-"
+    "\u02af\u0370-\u0373\u0376\u0377\u037b-\u037d\u037f\u0386\u0388-\u038a\u038c\u038e-\u03a1"
+    "\u03a3-\u03f5\u03f7-\u0481\u048a-\u052f\u0531-\u0556\u10a0-\u10c5\u13a0-\u13f5\u13f8-\u13fd"
+    "\u1c90-\u1cba\u1cbd-\u1cbf\u1d00-\u1d2b\u1d6b-\u1d77\u1d79-\u1d9a\u1e00-\u1f15\u1f18-\u1f1d"
+    "\u1f20-\u1f45\u1f48-\u1f4d\u1f50-\u1f57\u1f59\u1f5b\u1f5d\u1f5f-\u1f7d\u1f80-\u1fb4\u1fb6-"
+    "\u1fbc\u1fbe\u1fc2-\u1fc4\u1fc6-\u1fcc\u1fd0-\u1fd3\u1fd6-\u1fdb\u1fe0-\u1fec\u1ff2-\u1ff4"
+    "\u1ff6-\u1ffc\u2102\u2107\u210a-\u2113\u2115\u2119-\u211d\u2124\u2126\u2128\u212a-\u212d"
+    "\u212f-\u2134\u2139\u213c-\u213f\u2145-\u2149\u214e\u2183\u2184\u2c00-\u2c7b\u2c7e-\u2ce4"
+    "\u2ceb-\u2cee\u2cf2\u2cf3\ua640-\ua66d\ua680-\ua69b\ua722-\ua76f\ua771-\ua787\ua78b-\ua78e"
+    "\uab70-\uabbf\ufb00-\ufb06\ufb13-\ufb17\uff21-\uff3a\uff41-\uff5a\U00010400-\U0001044f"
+    "\U000104b0-\U000104d3\U000104d8-\U000104fb\U00010c80-\U00010cb2\U00010cc0-\U00010cf2"
+    "\U000118a0-\U000118df\U0001e900-\U0001e943]+";
+inline constexpr std::string_view deepseek_marks =
+    "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+";
+inline constexpr std::string_view deepseek_ideographs = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+";
+inline constexpr std::string_view bloom = " ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+";
+inline constexpr std::string_view bailing =
+    R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)";
 
 }  // namespace patterns
 
 /// The pattern of a name. Throws Error for one that isn't known.
 inline const PublishedPattern& published_pattern(std::string_view name) {
     static const std::vector<PublishedPattern> all = {
-        {{"gpt-2", "phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "jina-v1-en", "jina-v2-code", "roberta-bpe",
-          "gigachat", "a.x-4.0", "mellum", "modern-bert", "mpt", "olmo", "jais", "trillion", "granite-docling", "exaone4"},
+        {{"gpt-2", "phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "jina-v1-en", "jina-v2-code",
+          "roberta-bpe", "gigachat", "a.x-4.0", "mellum", "modern-bert", "mpt", "olmo", "jais", "trillion",
+          "granite-docling", "exaone4"},
          {patterns::gpt2}},
-        {{"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"},
+        {{"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+          "jina-v5-nano"},
          {patterns::llama3},
          true,
          true},
         {{"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}, {patterns::llama3}},
-        {{"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "hunyuan", "megrez", "solar-open", "grok-2"},
+        {{"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "hunyuan", "megrez", "solar-open",
+          "grok-2"},
          {patterns::qwen2}},
         {{"qwen35"}, {patterns::qwen35}},
         {{"gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"}, {patterns::gpt4o}},
         {{"tekken"}, {patterns::tekken}, true, true},
         {{"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
          {R"(\p{N}{1,3})", patterns::chinese_and_japanese, patterns::deepseek3}},
+        {{"deepseek-llm"},
+         {"[\r\n]", patterns::deepseek_letters, patterns::deepseek_marks, R"(\s+$)",
+          patterns::deepseek_ideographs, R"(\p{N}+)"}},
+        {{"poro-chat", "bloom", "gpt3-finnish"}, {patterns::bloom}},
+        {{"viking"}, {patterns::bloom, R"(\p{N})"}},
+        {{"bailingmoe"}, {patterns::bailing}},
         {{"deepseek-coder"},
-         {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+", R"(\p{N})"}},
+         {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", patterns::deepseek_ideographs, R"(\p{N})"}},
         {{"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
          {R"(\p{N})", patterns::gpt2}},
         {{"falcon"}, {R"([\p{P}\$\+<=>\^~\|`]+)", patterns::gpt2, "[0-9][0-9][0-9]"}},
         {{"default"}, {R"([\p{P}\$\+<=>\^~\|]+)", patterns::gpt2, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
     };
     for (const PublishedPattern& pattern : all) {
-        if (std::find(pattern.names.begin(), pattern.names.end(), name) != pattern.names.end()) return pattern;
+        if (std::find(pattern.names.begin(), pattern.names.end(), name) != pattern.names.end())
+            return pattern;
     }
     throw Error("expected the name of a way to cut text that is known, got \"" + std::string(name) + "\"");
 }

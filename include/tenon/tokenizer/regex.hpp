@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,13 +17,14 @@
 
 namespace tenon {
 
-/// A regular expression of the dialect in which tokenizers publish theirs, Oniguruma's: alternatives, groups,
-/// (?i:...), classes with \p{...}, \s, \d, \w and their negations, ^ and $ (of lines), \A, \z, \Z, \b,
-/// greedy, lazy and possessive repetition, (?>...), (?=...), (?!...), (?<=...) and (?<!...) of one length. Of
-/// several ways to match, the first one counts, as in backtracking; the time is linear in the text, since no
-/// place of the pattern is tried twice at one place of the text (Cox 2010, "Regular Expression Matching in
-/// the Wild"). \p, \s and case follow Unicode 16.0. Bytes that are not UTF-8 are characters of no class. It
-/// never changes: threads may share it.
+/// A regular expression of the kind in which tokenizers publish theirs: alternatives, groups, (?i:...),
+/// classes with \p{...}, \s, \d, \w and their negations, ^, $, \A, \z, \Z, \b, greedy, lazy and possessive
+/// repetition,
+/// (?>...), (?=...), (?!...), (?<=...) and (?<!...) of one length; see RegexDialect for what isn't the same
+/// everywhere. Of several ways to match, the first one counts, as in backtracking; the time is linear in the
+/// text, since no place of the pattern is tried twice at one place of the text (Cox 2010, "Regular Expression
+/// Matching in the Wild"). \p, \s and case follow Unicode 16.0. Bytes that are not UTF-8 are characters of no
+/// class. It never changes: threads may share it.
 class Regex {
 public:
     struct Match {
@@ -30,8 +32,9 @@ public:
     };
 
     /// Throws Error with the byte of the pattern that is wrong, or that this dialect has not.
-    explicit Regex(std::string_view pattern)
-        : program_(std::make_shared<const detail::RegexProgram>(detail::RegexParser(pattern).parse())) {}
+    explicit Regex(std::string_view pattern, RegexDialect dialect = RegexDialect::oniguruma)
+        : program_(
+              std::make_shared<const detail::RegexProgram>(detail::RegexParser(pattern, dialect).parse())) {}
 
     /// The first match that begins at byte `from` or after it, at a whole character.
     std::optional<Match> find(std::string_view text, std::size_t from) const {
@@ -82,6 +85,14 @@ private:
                             // Who comes here again fails again, or it would have ended.
                             if (!try_once(step, at, tried_here)) {
                                 goes_on = false;
+                                break;
+                            }
+                            waiting.push_back({now.b, at});
+                            step = now.a;
+                            break;
+                        case Kind::loop:
+                            if (!try_once(step, at, tried_here)) {
+                                step = std::max(now.a, now.b);
                                 break;
                             }
                             waiting.push_back({now.b, at});

@@ -10,15 +10,16 @@
 #include <vector>
 
 #include "tenon/core/error.hpp"
+#include "tenon/tokenizer/regex_dialect.hpp"
 #include "tenon/tokenizer/regex_program.hpp"
 #include "tenon/tokenizer/unicode.hpp"
 
 namespace tenon::detail {
 
-/// Compiles a pattern. Its parts are programs that are joined: their jumps are relative to their first step.
-class RegexParser {
+/// Compiles a pattern.
+class RegexParser : private RegexSteps {
 public:
-    explicit RegexParser(std::string_view pattern) : pattern_(pattern) {
+    RegexParser(std::string_view pattern, RegexDialect dialect) : pattern_(pattern), dialect_(dialect) {
         if (!is_valid_utf8(pattern)) fail("UTF-8");
     }
 
@@ -33,10 +34,6 @@ public:
     }
 
 private:
-    using Step = RegexStep;
-    using Kind = Step::Kind;
-    using Steps = std::vector<Step>;
-
     static constexpr std::size_t maximum_steps = 20'000;
     static constexpr int maximum_depth = 100;
 
@@ -60,56 +57,16 @@ private:
         return character.code_point;
     }
 
-    // Joining programs.
-
-    static void append(Steps& to, const Steps& part) {
-        const auto offset = static_cast<std::uint32_t>(to.size());
-        for (Step step : part) {
-            const bool jumps_twice = step.kind == Kind::split;
-            const bool jumps = jumps_twice || step.kind == Kind::jump || step.kind == Kind::look_ahead ||
-                               step.kind == Kind::look_behind || step.kind == Kind::atomic;
-            if (jumps) step.a += offset;
-            if (jumps_twice) step.b += offset;
-            to.push_back(step);
-        }
-    }
     void require_size(std::size_t size) const {
         if (size > maximum_steps) fail("a pattern of at most 20,000 steps before here");
-    }
-
-    static Steps split(const Steps& first, const Steps& second) {
-        Steps steps{{Kind::split, 1, static_cast<std::uint32_t>(first.size()) + 2}};
-        append(steps, first);
-        steps.push_back({Kind::jump, static_cast<std::uint32_t>(first.size() + second.size()) + 2});
-        append(steps, second);
-        return steps;
-    }
-    static Steps optional(const Steps& part, bool is_lazy) {
-        const auto after = static_cast<std::uint32_t>(part.size()) + 1;
-        Steps steps{is_lazy ? Step{Kind::split, after, 1} : Step{Kind::split, 1, after}};
-        append(steps, part);
-        return steps;
-    }
-    static Steps any_number(const Steps& part, bool is_lazy) {
-        const auto after = static_cast<std::uint32_t>(part.size()) + 2;
-        Steps steps{is_lazy ? Step{Kind::split, after, 1} : Step{Kind::split, 1, after}};
-        append(steps, part);
-        steps.push_back({Kind::jump, 0});
-        return steps;
-    }
-    /// A part that is tried apart: what looks around, or is atomic.
-    static Steps apart(Kind kind, const Steps& part, bool is_negated = false, std::uint32_t count = 0) {
-        Steps steps{{kind, static_cast<std::uint32_t>(part.size()) + 2, is_negated, count}};
-        append(steps, part);
-        steps.push_back({Kind::match});
-        return steps;
     }
 
     // The grammar.
 
     Steps parse_alternatives() {
         if (++depth_ > maximum_depth) fail("brackets at most 100 deep");
-        const bool ignores_case = ignores_case_, dot_matches_all = dot_matches_all_;
+        const bool ignores_case = ignores_case_, dot_matches_all = dot_matches_all_,
+                   is_of_lines = is_of_lines_;
         std::vector<Steps> alternatives{parse_sequence()};
         while (take("|")) alternatives.push_back(parse_sequence());
         Steps steps = std::move(alternatives.back());
@@ -117,6 +74,7 @@ private:
         require_size(steps.size());
         ignores_case_ = ignores_case;
         dot_matches_all_ = dot_matches_all;
+        is_of_lines_ = is_of_lines;
         --depth_;
         return steps;
     }
@@ -134,7 +92,7 @@ private:
         Steps part = parse_one();
         for (;;) {
             std::uint32_t least = 0, most = 0;
-            bool is_bounded = false;
+            bool is_bounded = false, has_braces = false, has_one_number = false;
             if (take("?")) {
                 most = 1, is_bounded = true;
             } else if (take("+")) {
@@ -149,12 +107,17 @@ private:
                     at_ = begin;
                     return part;
                 }
+                has_braces = true;
+                has_one_number = !has_comma;
                 least = first.value_or(0);
                 is_bounded = second.has_value();
                 most = second.value_or(0);
                 if (is_bounded && most < least) fail("a greater number before \"}\"");
             }
-            const bool is_lazy = take("?"), is_possessive = !is_lazy && take("+");
+            // In Oniguruma, what follows braces is another repetition.
+            const bool is_plain = has_braces && dialect_ == RegexDialect::oniguruma;
+            const bool is_lazy = !(is_plain && has_one_number) && take("?");
+            const bool is_possessive = !is_lazy && !is_plain && take("+");
             require_size(part.size() * std::max<std::size_t>(1, std::max(least, most)));
             Steps repeated;
             for (std::uint32_t i = 0; i < least; ++i) append(repeated, part);
@@ -192,8 +155,8 @@ private:
             set.negate();
             return {character(std::move(set))};
         }
-        if (take("^")) return {{Kind::line_begin}};
-        if (take("$")) return {{Kind::line_end}};
+        if (take("^")) return {{is_of_lines_ ? Kind::line_begin : Kind::text_begin}};
+        if (take("$")) return {{is_of_lines_ ? Kind::line_end : Kind::text_end}};
         if (at("*") || at("+") || at("?")) fail("something to repeat");
         if (take("\\")) return parse_escape();
         return {character(take_character())};
@@ -222,13 +185,16 @@ private:
         }
         // Options, for the rest of the group around or for a group of their own.
         bool turns_on = true;
-        const bool ignores_case = ignores_case_, dot_matches_all = dot_matches_all_;
+        const bool ignores_case = ignores_case_, dot_matches_all = dot_matches_all_,
+                   is_of_lines = is_of_lines_;
         for (;; ++at_) {
             if (at("-")) {
                 turns_on = false;
             } else if (at("i")) {
                 ignores_case_ = turns_on;
-            } else if (at("s") || at("m")) {  // (?m) is what others call (?s) in this dialect
+            } else if (at("m") && dialect_ == RegexDialect::rust) {
+                is_of_lines_ = turns_on;
+            } else if (at("s") || at("m")) {
                 dot_matches_all_ = turns_on;
             } else if (!at("u")) {
                 break;
@@ -239,6 +205,7 @@ private:
         Steps steps = parse_alternatives();
         ignores_case_ = ignores_case;
         dot_matches_all_ = dot_matches_all;
+        is_of_lines_ = is_of_lines;
         return close(std::move(steps));
     }
 
@@ -254,12 +221,11 @@ private:
         for (std::size_t i = 0; i < part.size(); ++i) {
             const Step& step = part[i];
             if (lengths[i] == UINT32_MAX) continue;
+            if (step.kind == Kind::loop) fail("no repetition in what looks behind, before here");
             if (step.kind == Kind::split) {
-                if (step.a <= i || step.b <= i) fail("no repetition in what looks behind, before here");
                 reach(step.a, lengths[i]);
                 reach(step.b, lengths[i]);
             } else if (step.kind == Kind::jump) {
-                if (step.a <= i) fail("no repetition in what looks behind, before here");
                 reach(step.a, lengths[i]);
             } else if (step.kind == Kind::character) {
                 reach(i + 1, lengths[i] + 1);
@@ -272,11 +238,12 @@ private:
 
     // Characters.
 
-    Step character(CharacterSet set) {
-        if (ignores_case_) set.ignore_case();
+    Step character(CharacterSet set, bool ignores_case) {
+        if (ignores_case) set.ignore_case();
         program_.sets.push_back(std::move(set));
         return {Kind::character, static_cast<std::uint32_t>(program_.sets.size() - 1)};
     }
+    Step character(CharacterSet set) { return character(std::move(set), ignores_case_); }
     Step character(char32_t c) {
         CharacterSet set;
         set.add(c, c);
@@ -299,7 +266,8 @@ private:
             return apart(Kind::atomic, split(newline, {character(std::move(others))}));
         }
         CharacterSet set;
-        if (add_class(set)) return {character(std::move(set))};
+        if (add_class(set))
+            return {character(std::move(set), ignores_case_ && dialect_ == RegexDialect::rust)};
         return {character(parse_escaped_character())};
     }
 
@@ -486,7 +454,9 @@ private:
     std::string_view pattern_;
     std::size_t at_ = 0;
     int depth_ = 0;
+    RegexDialect dialect_;
     bool ignores_case_ = false, dot_matches_all_ = false;
+    bool is_of_lines_ = dialect_ == RegexDialect::oniguruma;  // ^ and $
     RegexProgram program_;
 };
 

@@ -121,6 +121,7 @@ struct RegexStep {
     enum class Kind : std::uint8_t {
         character,  ///< one of set `a`
         split,      ///< goes on at `a`, or else at `b`
+        loop,       ///< the same, once at a place: who comes again has found nothing to repeat, and leaves
         jump,       ///< goes on at `a`
         text_begin,
         text_end,
@@ -136,6 +137,52 @@ struct RegexStep {
 
     Kind kind;
     std::uint32_t a = 0, b = 0, count = 0;
+};
+
+/// Joins programs of parts of a pattern, whose jumps are relative to their first step.
+struct RegexSteps {
+    using Step = RegexStep;
+    using Kind = Step::Kind;
+    using Steps = std::vector<Step>;
+
+    static void append(Steps& to, const Steps& part) {
+        const auto offset = static_cast<std::uint32_t>(to.size());
+        for (Step step : part) {
+            const bool jumps_twice = step.kind == Kind::split || step.kind == Kind::loop;
+            const bool jumps = jumps_twice || step.kind == Kind::jump || step.kind == Kind::look_ahead ||
+                               step.kind == Kind::look_behind || step.kind == Kind::atomic;
+            if (jumps) step.a += offset;
+            if (jumps_twice) step.b += offset;
+            to.push_back(step);
+        }
+    }
+    static Steps split(const Steps& first, const Steps& second) {
+        Steps steps{{Kind::split, 1, static_cast<std::uint32_t>(first.size()) + 2}};
+        append(steps, first);
+        steps.push_back({Kind::jump, static_cast<std::uint32_t>(first.size() + second.size()) + 2});
+        append(steps, second);
+        return steps;
+    }
+    static Steps optional(const Steps& part, bool is_lazy) {
+        const auto after = static_cast<std::uint32_t>(part.size()) + 1;
+        Steps steps{is_lazy ? Step{Kind::split, after, 1} : Step{Kind::split, 1, after}};
+        append(steps, part);
+        return steps;
+    }
+    static Steps any_number(const Steps& part, bool is_lazy) {
+        const auto after = static_cast<std::uint32_t>(part.size()) + 2;
+        Steps steps{is_lazy ? Step{Kind::loop, after, 1} : Step{Kind::loop, 1, after}};
+        append(steps, part);
+        steps.push_back({Kind::jump, 0});
+        return steps;
+    }
+    /// A part that is tried apart: what looks around, or is atomic.
+    static Steps apart(Kind kind, const Steps& part, bool is_negated = false, std::uint32_t count = 0) {
+        Steps steps{{kind, static_cast<std::uint32_t>(part.size()) + 2, is_negated, count}};
+        append(steps, part);
+        steps.push_back({Kind::match});
+        return steps;
+    }
 };
 
 struct RegexProgram {

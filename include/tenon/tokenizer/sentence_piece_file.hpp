@@ -15,11 +15,12 @@
 #include "tenon/io/json_text.hpp"
 #include "tenon/tokenizer/byte_trie.hpp"
 #include "tenon/tokenizer/parts.hpp"
+#include "tenon/tokenizer/protobuf.hpp"
 #include "tenon/tokenizer/sentence_piece_bpe.hpp"
 #include "tenon/tokenizer/sentence_piece_decoder.hpp"
 #include "tenon/tokenizer/sentence_piece_normalizer.hpp"
+#include "tenon/tokenizer/tokens.hpp"
 #include "tenon/tokenizer/unigram.hpp"
-#include "tenon/tokenizer/protobuf.hpp"
 
 namespace tenon {
 
@@ -55,13 +56,16 @@ inline SentencePieceFile read_sentence_piece(std::string_view bytes) {
                 if (part.number == 2) token.score = part.real();
                 if (part.number == 3) {
                     if (part.value < 1 || part.value > 6)
-                        throw Error("expected a token of a type from 1 to 6, got " + std::to_string(part.value));
+                        throw Error("expected a token of a type from 1 to 6, got " +
+                                    std::to_string(part.value));
                     token.type = static_cast<SentencePieceType>(part.value);
                 }
             }
         } else if (field.number == 2) {
             while (inner.next(part)) {
-                if (part.number == 3) file.model = static_cast<SentencePieceFile::Model>(std::min<std::uint64_t>(part.value, 5));
+                if (part.number == 3)
+                    file.model =
+                        static_cast<SentencePieceFile::Model>(std::min<std::uint64_t>(part.value, 5));
                 if (part.number == 24) file.treat_whitespace_as_suffix = part.flag();
                 if (part.number == 35) file.byte_fallback = part.flag();
                 if (part.number == 44) file.unknown_surface = part.bytes;
@@ -81,24 +85,20 @@ inline SentencePieceFile read_sentence_piece(std::string_view bytes) {
     return file;
 }
 
-/// The unigram model of SentencePiece's tokens. User-defined ones win over all others.
-inline Unigram make_sentence_piece_unigram(const std::vector<SentencePieceToken>& tokens, bool byte_fallback) {
-    float lowest = std::numeric_limits<float>::max(), highest = std::numeric_limits<float>::lowest();
-    for (const SentencePieceToken& token : tokens) {
-        if (token.type != SentencePieceType::normal) continue;
-        lowest = std::min(lowest, token.score);
-        highest = std::max(highest, token.score);
-    }
-    std::vector<UnigramToken> pieces;
+/// The unigram model of SentencePiece's tokens.
+inline Unigram make_sentence_piece_unigram(const std::vector<SentencePieceToken>& tokens,
+                                           bool byte_fallback) {
     UnigramOptions options{.byte_fallback = byte_fallback, .is_sentence_piece = true};
-    options.lowest_score = lowest;
+    float lowest = std::numeric_limits<float>::max();
+    std::vector<UnigramToken> pieces;
     for (const SentencePieceToken& token : tokens) {
-        double score = token.score;
-        const bool is_user_defined = token.type == SentencePieceType::user_defined;
-        if (is_user_defined) score = static_cast<double>(static_cast<float>(token.text.size()) * highest) - 0.1;
+        const bool is_normal = token.type == SentencePieceType::normal;
+        if (is_normal) lowest = std::min(lowest, token.score);
         if (token.type == SentencePieceType::unknown) options.unknown = static_cast<TokenId>(pieces.size());
-        pieces.push_back({token.text, score, is_user_defined || token.type == SentencePieceType::normal});
+        pieces.push_back(
+            {token.text, token.score, is_normal || token.type == SentencePieceType::user_defined});
     }
+    options.lowest_score = lowest;
     return Unigram(std::move(pieces), options);
 }
 
@@ -115,27 +115,33 @@ inline void require_sound(const SentencePieceFile& file) {
     if (unknown != 1) throw Error("expected one unknown token, got " + std::to_string(unknown));
     std::sort(texts.begin(), texts.end());
     const auto twice = std::adjacent_find(texts.begin(), texts.end());
-    if (twice != texts.end()) throw Error("expected each token once, got \"" + std::string(*twice) + "\" twice");
-    if (file.has_denormalizer) throw Error("expected a SentencePiece model without a denormalizer, got one with it");
+    if (twice != texts.end())
+        throw Error("expected each token once, got \"" + std::string(*twice) + "\" twice");
+    for (std::size_t byte = 0; file.byte_fallback && byte < 256; ++byte) {
+        const std::string text = byte_token(static_cast<std::uint8_t>(byte));
+        if (!std::binary_search(texts.begin(), texts.end(), std::string_view(text)))
+            throw Error("expected a token for each byte, got none for " + text);
+    }
+    if (file.has_denormalizer)
+        throw Error("expected a SentencePiece model without a denormalizer, got one with it");
 }
 
 inline TokenizerParts make_parts(SentencePieceFile file) {
     require_sound(file);
     std::vector<std::pair<std::string_view, std::uint32_t>> user_defined;
     SentencePieceDecoder decoder{.unknown_surface = file.unknown_surface,
-                                   .add_dummy_prefix = file.add_dummy_prefix,
-                                   .remove_extra_whitespaces = file.remove_extra_whitespaces,
-                                   .byte_fallback = file.byte_fallback};
+                                 .add_dummy_prefix = file.add_dummy_prefix,
+                                 .remove_extra_whitespaces = file.remove_extra_whitespaces,
+                                 .byte_fallback = file.byte_fallback};
     for (const SentencePieceToken& token : file.tokens) {
         if (token.type == SentencePieceType::user_defined) user_defined.emplace_back(token.text, 0);
         if (token.type == SentencePieceType::control) decoder.control.push_back(token.text);
         if (token.type == SentencePieceType::unknown) decoder.unknown = token.text;
     }
     std::sort(decoder.control.begin(), decoder.control.end());
-    Normalizer normalizer{SentencePieceNormalizer{CharacterMap(std::move(file.charsmap)),
-                                                    ByteTrie(std::move(user_defined)), file.add_dummy_prefix,
-                                                    file.remove_extra_whitespaces, file.escape_whitespaces,
-                                                    file.treat_whitespace_as_suffix}};
+    Normalizer normalizer{SentencePieceNormalizer{
+        CharacterMap(std::move(file.charsmap)), ByteTrie(std::move(user_defined)), file.add_dummy_prefix,
+        file.remove_extra_whitespaces, file.escape_whitespaces, file.treat_whitespace_as_suffix}};
     const auto make_model = [&]() -> TokenizerModel {
         if (file.model == SentencePieceFile::Model::byte_pair)
             return SentencePieceBpe(std::move(file.tokens), file.byte_fallback);

@@ -16,16 +16,18 @@ namespace tenon {
 /// What Replace and Split look for: a text, or what a regular expression matches.
 class TextPattern {
 public:
-    static TextPattern literal(std::string text) { return TextPattern(std::move(text), nullptr); }
+    static TextPattern literal(std::string text) { return TextPattern(std::move(text), nullptr, {}); }
 
     /// Throws Error for an expression that is malformed, or of another dialect.
-    static TextPattern regex(std::string expression) {
-        auto compiled = std::make_shared<const Regex>(expression);
-        return TextPattern(std::move(expression), std::move(compiled));
+    static TextPattern regex(std::string expression, RegexDialect dialect = RegexDialect::oniguruma) {
+        auto compiled = std::make_shared<const Regex>(expression, dialect);
+        return TextPattern(std::move(expression), std::move(compiled), dialect);
     }
 
     bool is_regex() const { return regex_ != nullptr; }
     const std::string& text() const { return text_; }
+    /// Of a regular expression.
+    RegexDialect dialect() const { return dialect_; }
 
     /// Calls on_match(Span) for each match from left to right. None overlap, and none is empty that begins
     /// where another ends.
@@ -53,13 +55,14 @@ public:
     }
 
 private:
-    TextPattern(std::string text, std::shared_ptr<const Regex> regex)
-        : text_(std::move(text)), regex_(std::move(regex)) {}
+    TextPattern(std::string text, std::shared_ptr<const Regex> regex, RegexDialect dialect)
+        : text_(std::move(text)), regex_(std::move(regex)), dialect_(dialect) {}
 
     Span find(std::string_view text, std::size_t from) const {
         if (regex_) {
             const auto match = regex_->find(text, from);
-            return match ? Span{match->begin, match->end} : Span{std::string_view::npos, std::string_view::npos};
+            return match ? Span{match->begin, match->end}
+                         : Span{std::string_view::npos, std::string_view::npos};
         }
         const std::size_t at = text.find(text_, from);
         return {at, at == std::string_view::npos ? at : at + text_.size()};
@@ -67,6 +70,7 @@ private:
 
     std::string text_;
     std::shared_ptr<const Regex> regex_;
+    RegexDialect dialect_;
 };
 
 }  // namespace tenon

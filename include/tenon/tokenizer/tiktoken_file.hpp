@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -30,8 +31,8 @@ struct TiktokenEncoding {
 
 namespace detail {
 
-/// The merges of tokens that are merged by rank, as tiktoken does: any two neighbours that together are a token
-/// become it, that of the lowest rank first. `tokens` are their bytes by rank.
+/// The merges of tokens that are merged by rank, as tiktoken does: any two neighbours that together are a
+/// token become it, that of the lowest rank first. `tokens` are their bytes by rank.
 inline MergeTable merges_of_ranks(const StringTable& tokens) {
     MergeTable merges;
     merges.reserve(2 * std::size_t{tokens.size()});
@@ -58,7 +59,7 @@ inline TokenizerParts make_rank_tokenizer(const StringTable& tokens, const Tikto
     }
     TokenizerParts parts{BytePair(std::move(vocabulary), merges_of_ranks(tokens), {.ignore_merges = true},
                                   BytePairUnits::bytes)};
-    parts.pre_tokenizer = {pre_tokenizer::Split{TextPattern::regex(encoding.pattern)},
+    parts.pre_tokenizer = {pre_tokenizer::Split{TextPattern::regex(encoding.pattern, RegexDialect::rust)},
                            pre_tokenizer::ByteLevel{false, true, false}};
     parts.decoder = Decoder{decoder::Bytes{}};
     for (const auto& [text, id] : encoding.special_tokens) {
@@ -118,13 +119,16 @@ private:
 
     void read_line(std::string_view line) {
         const std::size_t space = std::min(line.find(' '), line.size());
-        auto bytes = read_base64(line.substr(0, space));
+        // Whisper's files have a token of no bytes, which nothing becomes.
+        auto bytes = line.substr(0, space) == "=" ? std::optional<std::string>("")
+                                                  : read_base64(line.substr(0, space));
         std::uint32_t rank = 0;
         const char* const end = line.data() + line.size();
         const char* const digits = line.data() + std::min(space + 1, line.size());
         const auto [read_end, error] = std::from_chars(digits, end, rank);
-        if (!bytes || bytes->empty() || error != std::errc() || read_end != end) {
-            fail("expected a token in base 64, a space and its rank, got \"" + std::string(line.substr(0, 60)) + "\"");
+        if (!bytes || space == 0 || error != std::errc() || read_end != end) {
+            fail("expected a token in base 64, a space and its rank, got \"" +
+                 std::string(line.substr(0, 60)) + "\"");
         }
         tokens_.push_back({rank, std::move(*bytes), line_});
     }
@@ -141,9 +145,10 @@ private:
 
 }  // namespace detail
 
-/// What a tiktoken file says: ranks, which are ids, and how text is cut. Throws FileError with the line of what
-/// is wrong.
-inline TokenizerParts parse_tiktoken(std::string_view text, const std::string& where, const TiktokenEncoding& encoding) {
+/// What a tiktoken file says: ranks, which are ids, and how text is cut. Throws FileError with the line of
+/// what is wrong.
+inline TokenizerParts parse_tiktoken(std::string_view text, const std::string& where,
+                                     const TiktokenEncoding& encoding) {
     const detail::StringTable tokens = detail::TiktokenReader(text, where).read();
     try {
         return detail::make_rank_tokenizer(tokens, encoding);

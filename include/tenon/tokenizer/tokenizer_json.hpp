@@ -93,10 +93,11 @@ public:
             return true;
         }
         if (list_ == List::merges && depth_ == list_depth_ + 1) {
+            if (view.starts_with("#version")) return true;
             const std::size_t space = view.find(' ');
             if (space == std::string_view::npos || view.find(' ', space + 1) != std::string_view::npos) {
-                if (view.starts_with("#version")) return true;
-                return stop("the merge \"" + std::string(view) + "\", which is no two tokens with a space between");
+                return stop("the merge \"" + std::string(view) +
+                            "\", which is no two tokens with a space between");
             }
             model_.merges.push_back({range(view.substr(0, space)), range(view.substr(space + 1))});
             return true;
@@ -174,7 +175,8 @@ private:
     enum class List : std::uint8_t { none, vocabulary, scores, merges };
 
     JsonNode::Range range(std::string_view text) const {
-        return {static_cast<std::uint32_t>(text.data() - model_.begin), static_cast<std::uint32_t>(text.size())};
+        return {static_cast<std::uint32_t>(text.data() - model_.begin),
+                static_cast<std::uint32_t>(text.size())};
     }
 
     bool is_listing() const { return list_ != List::none; }
@@ -196,7 +198,8 @@ private:
     }
 
     bool stop(std::string what) {
-        constexpr std::string_view places[] = {"", " in the vocabulary", " in the vocabulary", " in the merges"};
+        constexpr std::string_view places[] = {"", " in the vocabulary", " in the vocabulary",
+                                               " in the merges"};
         problem_ = what + std::string(places[static_cast<std::size_t>(list_)]);
         return false;
     }
@@ -236,8 +239,8 @@ inline JsonDocument parse_tokenizer_json(std::vector<char> text, std::string whe
         offset = stream.Tell();
     }
     if (!problem.empty()) {
-        throw FileError(tree->where + ": expected a tokenizer's JSON, got at byte " + std::to_string(offset) + ": " +
-                        problem);
+        throw FileError(tree->where + ": expected a tokenizer's JSON, got at byte " + std::to_string(offset) +
+                        ": " + problem);
     }
     return JsonDocument(std::move(tree));
 }
@@ -260,7 +263,8 @@ inline Vocabulary make_vocabulary(const JsonModel& model) {
     for (const JsonModel::Token& token : model.vocabulary) bytes += token.text.size;
     vocabulary.reserve(model.vocabulary.size(), bytes);
     for (const JsonModel::Token& token : model.vocabulary)
-        vocabulary.add(model.text(token.text), static_cast<TokenId>(std::min<std::uint64_t>(token.id, absent)));
+        vocabulary.add(model.text(token.text),
+                       static_cast<TokenId>(std::min<std::uint64_t>(token.id, absent)));
     return vocabulary;
 }
 
@@ -285,7 +289,8 @@ inline MergeTable make_merges(const JsonModel& model, const Vocabulary& vocabula
         joined = vocabulary[entry.left];
         joined += right.substr(std::min(prefix.size(), right.size()));
         // Merges often stand in the order of what they make.
-        if (vocabulary[result] != joined && vocabulary[++result] != joined) result = id_of(entry.merge.rank, joined);
+        if (vocabulary[result] != joined && vocabulary[++result] != joined)
+            result = id_of(entry.merge.rank, joined);
         entry.merge.result = result;
     }
     MergeTable merges;
@@ -294,19 +299,11 @@ inline MergeTable make_merges(const JsonModel& model, const Vocabulary& vocabula
     return merges;
 }
 
-/// Whether a vocabulary has all bytes, as GPT-2 writes them.
-inline bool has_all_bytes(const Vocabulary& vocabulary) {
-    for (std::size_t byte = 0; byte < 256; ++byte) {
-        const char character = static_cast<char>(byte);
-        if (vocabulary.find(written_bytes({&character, 1})) == absent) return false;
-    }
-    return true;
-}
-
 inline TokenizerModel make_model(const Json& json, const JsonModel& model, bool is_byte_level) {
     const std::string_view type = model_type(json, model.has_scores, model.has_merges);
     if (!model.has_vocabulary) json.fail("a model with a vocabulary");
-    if (model.has_scores != (type == "Unigram")) json.at("vocab").fail("the vocabulary of a model of this type");
+    if (model.has_scores != (type == "Unigram"))
+        json.at("vocab").fail("the vocabulary of a model of this type");
     return with_place(json, [&]() -> TokenizerModel {
         if (type == "Unigram") {
             std::vector<UnigramToken> tokens;

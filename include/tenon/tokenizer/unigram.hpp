@@ -92,7 +92,7 @@ public:
             lowest = std::min(lowest, token.score);
             are_all_in_text &= token.is_in_text;
         }
-        unknown_score_ = options_.lowest_score.value_or(lowest) - 10.0;
+        unknown_score_ = rounded(options_.lowest_score.value_or(lowest) - 10.0);
         if (!are_all_in_text) in_text_ = vocabulary_.make_trie([](const auto& token) { return token.is_in_text; });
         for (std::size_t byte = 0; byte < 256; ++byte)
             fallback_[byte] = vocabulary_.find(detail::byte_token(static_cast<std::uint8_t>(byte)));
@@ -143,9 +143,10 @@ private:
             const std::string_view rest = piece.substr(begin);
             const std::size_t character_size = decode_utf8_character(rest).size;
             bool has_character = false;
-            const auto offer = [&](std::size_t end, double score, TokenId id) {
+            const auto offer = [&](std::size_t end, double exact_score, TokenId id) {
+                const double score = rounded(exact_score);
                 if (scratch.tokens[end] != detail::absent && !(score > scratch.scores[end])) return;
-                scratch.scores[end] = rounded(score);
+                scratch.scores[end] = score;
                 scratch.tokens[end] = id;
                 scratch.starts[end] = static_cast<std::uint32_t>(begin);
             };

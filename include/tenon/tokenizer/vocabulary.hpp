@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tenon/core/error.hpp"
+#include "tenon/tokenizer/byte_alphabet.hpp"
 #include "tenon/tokenizer/hash_tables.hpp"
 #include "tenon/tokenizer/merge.hpp"
 
@@ -70,6 +71,15 @@ private:
 };
 
 namespace detail {
+
+/// Whether a vocabulary has all bytes, as GPT-2 writes them.
+inline bool has_all_bytes(const Vocabulary& vocabulary) {
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+        const char character = static_cast<char>(byte);
+        if (vocabulary.find(written_bytes({&character, 1})) == absent) return false;
+    }
+    return true;
+}
 
 /// The id of the token for what a vocabulary lacks. Throws Error if it lacks that, too.
 inline TokenId unknown_id(const Vocabulary& vocabulary, std::string_view unknown) {

@@ -318,7 +318,8 @@ inline void write_vocabulary(JsonText& json, const Tokenizer& tokenizer) {
     }
     json.key("vocab").begin('{');
     for (TokenId id = 0; id < texts.size(); ++id) {
-        if (tokenizer.has_token(id)) json.key(texts[id]).integer(id);
+        const bool is_there = is_in_order ? model.has(id) : tokenizer.has_token(id);
+        if (is_there) json.key(texts[id]).integer(id);
     }
     json.end('}');
 }

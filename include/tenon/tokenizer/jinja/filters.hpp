@@ -186,7 +186,7 @@ inline std::optional<Value> filter_elements(std::string_view name, const Value& 
             kept.push_back(found.is_undefined() ? arguments.get(999, "default", found) : found);
             continue;
         }
-        const std::string& filter = text_of(arguments.get(0, {}), "a filter's name");
+        const std::string filter = text_of(arguments.get(0, {}), "a filter's name");
         std::optional<Value> mapped = apply_filter(filter, one, without(arguments, 1));
         if (!mapped) throw Error("expected a filter that is known, got \"" + filter + "\"");
         kept.push_back(*mapped);

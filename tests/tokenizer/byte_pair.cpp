@@ -1,0 +1,117 @@
+#include "tenon/tokenizer/byte_pair.hpp"
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include "encoded.hpp"
+#include "tenon/core/error.hpp"
+#include "tenon/tokenizer/byte_alphabet.hpp"
+
+using namespace tenon;
+using namespace tokenizer_tests;
+
+namespace {
+
+BytePair of_characters(Vocabulary vocabulary, const std::vector<NamedMerge>& merges,
+                       BytePairOptions options) {
+    detail::MergeTable table = merges_of(vocabulary, merges);
+    return BytePair(std::move(vocabulary), std::move(table), std::move(options), BytePairUnits::characters);
+}
+
+Vocabulary letters() { return vocabulary_of({"<unk>", "a", "b", "c", "ab", "abc", "é", "bc"}); }
+const std::vector<NamedMerge> letter_merges = {{"a", "b", "ab"}, {"ab", "c", "abc"}, {"b", "c", "bc"}};
+
+}  // namespace
+
+// Expected values are those of Hugging Face tokenizers 0.23.3.
+
+TEST_CASE("the merge of lowest rank comes first, of equals the leftmost") {
+    const TokenizerModel model = of_characters(letters(), letter_merges, {.unknown = "<unk>"});
+    CHECK(tokens_of(model, "abc") == Tokens{{5, 0, 3}});
+    CHECK(tokens_of(model, "abbc") == Tokens{{4, 0, 2}, {7, 2, 4}});
+    CHECK(tokens_of(model, "bcabc") == Tokens{{7, 0, 2}, {5, 2, 5}});
+    CHECK(tokens_of(model, "é") == Tokens{{6, 0, 2}});
+    CHECK(tokens_of(model, "") == Tokens{});
+
+    const TokenizerModel twins = of_characters(vocabulary_of({"a", "aa"}), {{"a", "a", "aa"}}, {});
+    CHECK(tokens_of(twins, "aaa") == Tokens{{1, 0, 2}, {0, 2, 3}});
+    CHECK(tokens_of(twins, "aaaa") == Tokens{{1, 0, 2}, {1, 2, 4}});
+}
+
+TEST_CASE("unknown characters are the unknown token, one each or one for all, or left out") {
+    const TokenizerModel each = of_characters(letters(), letter_merges, {.unknown = "<unk>"});
+    CHECK(tokens_of(each, "azzb") == Tokens{{1, 0, 1}, {0, 1, 2}, {0, 2, 3}, {2, 3, 4}});
+    const TokenizerModel fused =
+        of_characters(letters(), letter_merges, {.unknown = "<unk>", .fuse_unknown = true});
+    CHECK(tokens_of(fused, "azzb") == Tokens{{1, 0, 1}, {0, 1, 3}, {2, 3, 4}});
+    CHECK(tokens_of(fused, "zz") == Tokens{{0, 0, 2}});
+    const TokenizerModel none = of_characters(letters(), letter_merges, {});
+    CHECK(tokens_of(none, "azzb") == Tokens{{4, 0, 2}});  // whose offsets forget what is left out
+}
+
+TEST_CASE("unknown characters fall back to their bytes, if all of them are tokens") {
+    Vocabulary vocabulary = vocabulary_of({"<unk>", "a", "b"});
+    add_byte_tokens(vocabulary);
+    const TokenizerModel model = of_characters(vocabulary, {}, {.unknown = "<unk>", .byte_fallback = true});
+    CHECK(tokens_of(model, "a中b") ==
+          Tokens{{1, 0, 1}, {3 + 0xE4, 1, 4}, {3 + 0xB8, 1, 4}, {3 + 0xAD, 1, 4}, {2, 4, 5}});
+    const TokenizerModel without = of_characters(vocabulary_of({"<unk>", "<0xE4>", "<0xB8>"}), {},
+                                                 {.unknown = "<unk>", .byte_fallback = true});
+    CHECK(tokens_of(without, "中") == Tokens{{0, 0, 3}});
+}
+
+TEST_CASE("tokens within a word have a prefix, its last one a suffix") {
+    const TokenizerModel prefixed = of_characters(vocabulary_of({"<unk>", "a", "##b", "##c", "##bc", "ab"}),
+                                                  {{"##b", "##c", "##bc"}, {"a", "##b", "ab"}},
+                                                  {.unknown = "<unk>", .continuing_prefix = "##"});
+    CHECK(tokens_of(prefixed, "abc") == Tokens{{1, 0, 1}, {4, 1, 3}});
+    CHECK(tokens_of(prefixed, "ab") == Tokens{{5, 0, 2}});
+    CHECK(tokens_of(prefixed, "ba") == Tokens{{0, 0, 1}, {0, 1, 2}});
+
+    const TokenizerModel suffixed =
+        of_characters(vocabulary_of({"<unk>", "a", "b</w>", "b", "ab</w>", "a</w>"}),
+                      {{"a", "b</w>", "ab</w>"}}, {.unknown = "<unk>", .end_suffix = "</w>"});
+    CHECK(tokens_of(suffixed, "aab") == Tokens{{1, 0, 1}, {4, 1, 3}});
+    CHECK(tokens_of(suffixed, "ba") == Tokens{{3, 0, 1}, {5, 1, 2}});
+    CHECK(tokens_of(suffixed, "a") == Tokens{{5, 0, 1}});
+}
+
+TEST_CASE("a piece that is a token need not be merged, if merges are ignored") {
+    const auto make = [](bool ignores) {
+        return of_characters(vocabulary_of({"a", "b", "c", "bc", "abc"}), {{"b", "c", "bc"}},
+                             {.ignore_merges = ignores});
+    };
+    CHECK(tokens_of(make(true), "abc") == Tokens{{4, 0, 3}});
+    CHECK(tokens_of(make(true), "abcb") == Tokens{{0, 0, 1}, {3, 1, 3}, {1, 3, 4}});
+    CHECK(tokens_of(make(false), "abc") == Tokens{{0, 0, 1}, {3, 1, 3}});
+}
+
+TEST_CASE("units may be bytes, of which the vocabulary has all") {
+    Vocabulary vocabulary;
+    for (int byte = 0; byte < 256; ++byte) {
+        const char character = static_cast<char>(byte);
+        vocabulary.add(detail::written_bytes({&character, 1}), vocabulary.size());
+    }
+    vocabulary.add(detail::written_bytes("\xC3\xA9"), 256);
+    detail::MergeTable merges;
+    merges.add(0xC3, 0xA9, {0, 256});
+    const BytePair model(vocabulary, merges, {}, BytePairUnits::bytes);
+    CHECK(tokens_of(model, "é\xFF") == Tokens{{256, 0, 2}, {0xFF, 2, 3}});
+    // Parts of a character stand for the whole.
+    CHECK(tokens_of(model, "a中") == Tokens{{'a', 0, 1}, {0xE4, 1, 4}, {0xB8, 1, 4}, {0xAD, 1, 4}});
+    CHECK(model.token_bytes(256) == "é");
+    CHECK_THROWS_AS(BytePair(vocabulary_of({"a"}), {}, {}, BytePairUnits::bytes), Error);
+}
+
+TEST_CASE("pieces may be long: they take little more time than short ones") {
+    const TokenizerModel model =
+        of_characters(vocabulary_of({"a", "aa", "aaaa"}), {{"a", "a", "aa"}, {"aa", "aa", "aaaa"}}, {});
+    const auto start = std::chrono::steady_clock::now();
+    const std::vector<TokenId> ids = Tokenizer(TokenizerParts{model}).encode_ids(std::string(1 << 20, 'a'));
+    CHECK(ids == std::vector<TokenId>(1 << 18, 2));
+    CHECK(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < 5.0);
+}

@@ -1,0 +1,206 @@
+#include "tenon/tokenizer/gguf_tokenizer.hpp"
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "formats.hpp"
+#include "support.hpp"
+
+using tenon::Tokenizer;
+using tokenizer_tests::error_of;
+using tokenizer_tests::GgufFile;
+using tokenizer_tests::Ids;
+using tokenizer_tests::load;
+using tokenizer_tests::load_message;
+
+namespace {
+
+std::vector<std::string> written_bytes() {
+    std::vector<std::string> tokens;
+    for (int byte = 0; byte < 256; ++byte) {
+        const char character = static_cast<char>(byte);
+        tokens.push_back(tenon::detail::written_bytes({&character, 1}));
+    }
+    return tokens;
+}
+
+/// GPT-2's kind: 256 bytes, three tokens that merges make, and a special one.
+GgufFile byte_pairs(const std::string& pre = "gpt-2") {
+    std::vector<std::string> tokens = written_bytes();
+    for (const char* token : {"Ġt", "he", "Ġthe", "<|end|>"}) tokens.push_back(token);
+    std::vector<std::int32_t> types(tokens.size(), 1);
+    types.back() = 3;
+    return GgufFile()
+        .text("model", "gpt2")
+        .text("pre", pre)
+        .texts("tokens", tokens)
+        .integers("token_type", types)
+        .texts("merges", {"Ġ t", "h e", "Ġt he"})
+        .integer("bos_token_id", 259);
+}
+
+/// Llama's kind: special tokens 0 to 2, bytes 3 to 258, and others from 259 up.
+GgufFile sentence_piece(std::vector<std::string> bytes = tokenizer_tests::byte_tokens()) {
+    std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
+    std::vector<std::int32_t> types = {2, 3, 3};
+    std::vector<float> scores = {0, 0, 0};
+    for (const std::string& byte : bytes) {
+        tokens.push_back(byte);
+        types.push_back(6);
+        scores.push_back(0);
+    }
+    float score = -10;
+    for (const char* token : {"▁", "t", "h", "e", "he", "▁the", "▁t"}) {
+        tokens.push_back(token);
+        types.push_back(1);
+        scores.push_back(score++);
+    }
+    return GgufFile()
+        .text("model", "llama")
+        .texts("tokens", tokens)
+        .reals("scores", scores)
+        .integers("token_type", types)
+        .integer("bos_token_id", 1)
+        .integer("eos_token_id", 2);
+}
+
+}  // namespace
+
+TEST_CASE("byte pairs of a GGUF file") {
+    const Tokenizer tokenizer = load(byte_pairs().bytes());
+    CHECK(tokenizer.encode_ids("see the<|end|>\xff") == Ids{'s', 'e', 'e', 258, 259, 255});
+    CHECK(tokenizer.decode(Ids{258, 259}) == " the<|end|>");
+    CHECK(load(byte_pairs().bytes(2)).vocabulary_size() == 260);
+}
+
+TEST_CASE("how text is cut hangs on a name, and so do the tokens around it") {
+    CHECK(load(byte_pairs("llama-bpe").bytes()).encode_ids("a 1234") ==
+          Ids{259, 'a', ' ', '1', '2', '3', '4'});
+    CHECK(load(byte_pairs("llama-bpe").flag("add_bos_token", false).bytes()).encode_ids("a") == Ids{'a'});
+    CHECK(load(byte_pairs("gpt-2").flag("add_bos_token", true).bytes()).encode_ids("a") == Ids{259, 'a'});
+    CHECK(load_message(byte_pairs("gpt-9").bytes()) ==
+          "file: expected the name of a way to cut text that is known, got \"gpt-9\"");
+}
+
+TEST_CASE("bytes that the vocabulary lacks are left out of text") {
+    const Tokenizer tokenizer = load(GgufFile()
+                                         .text("model", "gpt2")
+                                         .text("pre", "gpt-2")
+                                         .texts("tokens", {"a", "b", "ab", "Ġ"})
+                                         .texts("merges", {"a b"})
+                                         .bytes());
+    CHECK(tokenizer.encode_ids("ab xa") == Ids{2, 3, 0});
+    CHECK(tokenizer.decode(Ids{2, 3, 0}) == "ab a");
+}
+
+TEST_CASE("SentencePiece's byte pairs of a GGUF file") {
+    const Tokenizer tokenizer = load(sentence_piece().bytes());
+    CHECK(tokenizer.encode_ids("the he") == Ids{1, 264, 259, 263});
+    CHECK(tokenizer.encode_ids("é", {.add_special_tokens = false}) == Ids{259, 3 + 0xC3, 3 + 0xA9});
+    CHECK(tokenizer.decode(Ids{1, 264, 259, 3 + 0xC3, 3 + 0xA9}, {.skip_special_tokens = true}) == "the é");
+    CHECK(load(sentence_piece().flag("add_space_prefix", false).bytes()).encode_ids("the") ==
+          Ids{1, 260, 263});
+    CHECK(load(sentence_piece().flag("add_eos_token", true).bytes()).encode_ids("the") == Ids{1, 264, 2});
+    CHECK(load_message(sentence_piece({"<0x00>"}).bytes()) ==
+          "file: expected a token for each byte, got none for <0x01>");
+}
+
+TEST_CASE("pieces of words of a GGUF file") {
+    const Tokenizer tokenizer = load(GgufFile()
+                                         .text("model", "bert")
+                                         .texts("tokens", {"[UNK]", "[CLS]", "[SEP]", "▁un", "do", "▁,"})
+                                         .integers("token_type", {2, 3, 3, 1, 1, 1})
+                                         .integer("unknown_token_id", 0)
+                                         .integer("bos_token_id", 1)
+                                         .integer("seperator_token_id", 2)
+                                         .bytes());
+    CHECK(tokenizer.encode_ids("Undo, x") == Ids{1, 3, 4, 5, 0, 2});
+    CHECK(tokenizer.decode(Ids{3, 4, 5}) == "undo ,");
+}
+
+TEST_CASE("the likeliest tokens of a GGUF file") {
+    const Tokenizer tokenizer = load(GgufFile()
+                                         .text("model", "t5")
+                                         .texts("tokens", {"<pad>", "</s>", "<unk>", "▁", "▁a", "b", "<x>"})
+                                         .reals("scores", {0, 0, 0, -4, -2, -3, 0})
+                                         .integers("token_type", {3, 3, 2, 1, 1, 1, 4})
+                                         .integer("unknown_token_id", 2)
+                                         .integer("eos_token_id", 1)
+                                         .bytes());
+    CHECK(tokenizer.encode_ids("ab b") == Ids{4, 5, 3, 5, 1});
+    CHECK(tokenizer.encode_ids("abc<x>", {.add_special_tokens = false}) == Ids{4, 5, 2, 6});
+}
+
+TEST_CASE("a GGUF file that says too little is refused with what is missing") {
+    CHECK(load_message(GgufFile().bytes()) ==
+          "file: expected texts under the key tokenizer.ggml.tokens, got none");
+    CHECK(load_message(GgufFile().texts("tokens", {"a"}).bytes()) ==
+          "file: expected texts under the key tokenizer.ggml.model, got none");
+    CHECK(load_message(GgufFile().texts("tokens", {"a"}).text("model", "rwkv").bytes()) ==
+          "file: tokenizer.ggml.model: expected gpt2, llama, bert or t5, got rwkv");
+    CHECK(
+        load_message(GgufFile().texts("tokens", {"a"}).text("model", "gpt2").text("pre", "gpt-2").bytes()) ==
+        "file: expected texts under the key tokenizer.ggml.merges, got none");
+    CHECK(load_message(GgufFile().texts("tokens", {"a", "b"}).integers("token_type", {1}).bytes()) ==
+          "file: expected a type for each token, got fewer");
+    CHECK(load_message(
+              GgufFile().texts("tokens", {"a", "b"}).text("model", "t5").reals("scores", {0}).bytes()) ==
+          "file: expected a score for each token, got fewer");
+    CHECK(load_message(GgufFile().texts("tokens", {"\xff"}).bytes()) ==
+          "file: expected tokens in UTF-8, got other bytes");
+}
+
+TEST_CASE("tokens that come twice and merges of what is no token are refused") {
+    CHECK(
+        load_message(
+            GgufFile().text("model", "gpt2").texts("tokens", {"a", "a"}).texts("merges", {"a a"}).bytes()) ==
+        "file: expected each token once, got \"a\" twice");
+    CHECK(
+        load_message(
+            GgufFile().text("model", "gpt2").texts("tokens", {"a", "b"}).texts("merges", {"a b"}).bytes()) ==
+        "file: expected merges of tokens into a token, got \"a b\"");
+    CHECK(load_message(
+              GgufFile().text("model", "gpt2").texts("tokens", {"a", "b"}).texts("merges", {"a"}).bytes()) ==
+          "file: expected merges of tokens into a token, got \"a\"");
+}
+
+TEST_CASE("a header that promises more than the file holds asks for no memory") {
+    const std::uint64_t many = std::uint64_t{1} << 60;
+    for (const std::uint32_t type : {0u, 4u, 6u, 8u, 10u, 12u})
+        CHECK(load_message(GgufFile().begin_list("tokens", type, many).bytes()) ==
+              "file: expected a whole GGUF file, got one that is cut off");
+    std::string file = GgufFile().bytes();
+    file.replace(16, 8, std::string("\0\0\0\0\0\0\0\x10", 8));
+    CHECK(load_message(file) == "file: expected a whole GGUF file, got one that is cut off");
+    CHECK(load_message(GgufFile().begin_list("tokens", 9, 1).bytes() + "x")
+              .find("of a known type, got one of type 9") != std::string::npos);
+    CHECK(load_message(GgufFile().bytes(1)) == "file: expected a GGUF file of version 2 or 3, got 1");
+    CHECK(load_message("GGUF") == "file: expected a whole GGUF file, got one that is cut off");
+}
+
+TEST_CASE("a GGUF file that is cut off anywhere is refused") {
+    const std::string whole = sentence_piece().bytes();
+    for (std::size_t size = 4; size < whole.size(); ++size)
+        CHECK(load_message(whole.substr(0, size)) ==
+              "file: expected a whole GGUF file, got one that is cut off");
+}
+
+TEST_CASE("no damage to a GGUF file crashes the reader") {
+    std::mt19937 generator(4);
+    for (const std::string& whole : {byte_pairs().bytes(), sentence_piece().bytes()}) {
+        for (int i = 0; i < 400; ++i) {
+            std::string damaged = whole;
+            damaged[tokenizer_tests::below(generator, damaged.size())] = static_cast<char>(generator());
+            try {
+                const Tokenizer tokenizer(tenon::parse_gguf_tokenizer(damaged, "damaged"));
+                tokenizer.decode(tokenizer.encode_ids("the \xff<s>é"));
+            } catch (const tenon::Error&) {
+            }
+        }
+    }
+}
