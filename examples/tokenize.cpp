@@ -1,51 +1,33 @@
-// Trains GPT-2's kind of tokenizer on text files, encodes text into ids, and decodes ids into text.
+// Trains a tokenizer, encodes text into ids, decodes ids into text, and shows what tokenizers do. It reads
+// the tokenizers of Hugging Face, tiktoken, GPT-2, SentencePiece and GGUF.
 
-#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "arguments.hpp"
-#include "tenon/core/error.hpp"
 #include "tenon/data/encode_files.hpp"
 #include "tenon/tokenizer.hpp"
 #include "tenon/training/progress.hpp"
+#include "tokenize_files.hpp"
+#include "tokenize_inspect.hpp"
 
 namespace {
 
 const char* const usage =
     "tokenize train TEXT... --out FOLDER [--vocabulary SIZE] [--special TOKEN]... [--minimum-count COUNT]\n"
     "                [--ties bytes|ids]\n"
-    "       tokenize encode --tokenizer FOLDER < TEXT > IDS\n"
-    "       tokenize encode --tokenizer FOLDER --out TOKENS [--before-each TOKEN] TEXT...\n"
-    "       tokenize decode --tokenizer FOLDER < IDS > TEXT";
-
-/// Calls use(part) for the parts of a stream, in order.
-template <class Use>
-void for_each_part(std::FILE* stream, const std::string& name, Use&& use) {
-    std::vector<char> buffer(std::size_t{1} << 16);
-    while (const std::size_t size = std::fread(buffer.data(), 1, buffer.size(), stream)) {
-        use(std::string_view(buffer.data(), size));
-    }
-    if (std::ferror(stream)) throw tenon::FileError(name + ": reading failed");
-}
-
-std::int64_t size_of(const std::string& path) {
-    std::size_t size = 0;
-    tenon::detail::FileDescriptor file(tenon::detail::open_regular_file(path, size));
-    return static_cast<std::int64_t>(size);
-}
-
-std::string throughput(std::int64_t bytes, std::chrono::steady_clock::time_point start) {
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    char text[32];
-    std::snprintf(text, sizeof text, "%.1f MB/s", static_cast<double>(bytes) * 1e-6 / elapsed.count());
-    return text;
-}
+    "       tokenize encode --tokenizer PATH [TEXT...] [--out FILE] [--ids text|binary] [--before-each "
+    "TOKEN]\n"
+    "                [--special recognized|ordinary|refused] [--plain]\n"
+    "       tokenize decode --tokenizer PATH [IDS...] [--out FILE] [--ids text|binary] [--skip-special]\n"
+    "       tokenize inspect --tokenizer PATH [SENTENCE...] [--colour auto|always|never] [--list]\n"
+    "       tokenize compare --tokenizer PATH --tokenizer PATH... TEXT...";
 
 void train(int count, char** values) {
     const Arguments arguments(
@@ -64,18 +46,14 @@ void train(int count, char** values) {
 
     tenon::BytePairTrainingOptions options;
     options.minimum_count = static_cast<std::uint64_t>(arguments.integer("--minimum-count", 1, 1));
-    const std::string ties = arguments.text("--ties", "bytes");
-    if (ties != "bytes" && ties != "ids")
-        arguments.fail("expected --ties to be bytes or ids, got \"" + ties + "\"");
-    if (ties == "ids") options.ties = tenon::MergeTies::lower_ids;
+    if (arguments.one_of("--ties", {"bytes", "ids"}) == "ids") options.ties = tenon::MergeTies::lower_ids;
 
-    std::int64_t total = 0;
-    for (const std::string& path : paths) total += size_of(path);
     tenon::BytePairTrainer trainer(special_tokens);
     {
-        tenon::Progress progress(total, "reading");
+        tenon::Progress progress(Input(paths, "reading").total(), "reading");
         const auto start = std::chrono::steady_clock::now();
-        trainer.read(paths, [&](std::int64_t done) { progress.update(done, 0, throughput(done, start)); });
+        trainer.read(paths,
+                     [&](std::int64_t done) { progress.update(done, 0, Input::throughput(done, start)); });
     }
     tenon::Progress progress(size, "merging");
     const tenon::Tokenizer tokenizer = trainer.train(
@@ -87,89 +65,103 @@ void train(int count, char** values) {
     std::fprintf(stderr, "wrote %zu tokens to %s\n", tokenizer.vocabulary_size(), folder.c_str());
 }
 
-constexpr Flag tokenizer_flag{"--tokenizer", "FOLDER", "where vocab.json and merges.txt are"};
+constexpr Flag tokenizer_flag{"--tokenizer", "PATH", "a tokenizer's file or folder"};
 
-void write(std::string_view bytes) { std::fwrite(bytes.data(), 1, bytes.size(), stdout); }
-
-void encode_stream(const tenon::Tokenizer& tokenizer) {
-    tenon::StreamEncoder encoder(tokenizer);
-    std::string_view separator = "";
-    const auto write_id = [&](tenon::TokenId id) {
-        write(separator);
-        write(std::to_string(id));
-        separator = " ";
-    };
-    for_each_part(stdin, "standard input", [&](std::string_view text) { encoder.push(text, write_id); });
-    encoder.finish(write_id);
-    write("\n");
-}
+/// The bytes of a token in a file of ids.
+int token_size(const tenon::Tokenizer& tokenizer) { return tokenizer.vocabulary_size() <= 65536 ? 2 : 4; }
 
 /// Writes a token file, on all cores.
-void encode_texts(const tenon::Tokenizer& tokenizer, const Arguments& arguments) {
-    tenon::EncodeFilesOptions options;
-    if (arguments.has("--before-each")) {
-        options.before_each = tokenizer.token_id(arguments.text("--before-each"));
-        if (!options.before_each)
-            arguments.fail("expected --before-each to be a token of the vocabulary, got \"" +
-                           arguments.text("--before-each") + "\"");
-    }
-    const std::vector<std::string>& paths = arguments.positional(1);
-    std::int64_t total = 0;
-    for (const std::string& path : paths) total += size_of(path);
-    tenon::Progress progress(total, "encoding");
+void encode_on_all_cores(const tenon::Tokenizer& tokenizer, const std::vector<std::string>& paths,
+                         const std::string& to, const tenon::EncodeFilesOptions& options) {
+    tenon::Progress progress(Input(paths, "encoding").total(), "encoding");
     const auto start = std::chrono::steady_clock::now();
-    const tenon::EncodedFiles done = tenon::encode_files(
-        tokenizer, paths, arguments.text("--out"), options, [&](const tenon::EncodedFiles& now) {
-            progress.update(now.bytes, now.tokens, throughput(now.bytes, start));
+    const tenon::EncodedFiles done =
+        tenon::encode_files(tokenizer, paths, to, options, [&](const tenon::EncodedFiles& now) {
+            progress.update(now.bytes, now.tokens, Input::throughput(now.bytes, start));
         });
     progress.finish();
     std::fprintf(stderr, "wrote %lld tokens of %d bytes to %s\n", static_cast<long long>(done.tokens),
-                 done.token_size, arguments.text("--out").c_str());
+                 done.token_size, to.c_str());
 }
 
 void encode(int count, char** values) {
     const Arguments arguments(
         count, values, usage,
         {tokenizer_flag,
-         {"--out", "TOKENS", "a file of tokens of two bytes, or four, to be made of texts"},
-         {"--before-each", "TOKEN", "a token that goes before each text's"}});
+         {"--out", "FILE", "where the ids go (standard output)"},
+         {"--ids", "FORM", "text, or binary: two bytes each, or four (binary in a file, else text)"},
+         {"--before-each", "TOKEN", "a token that goes before each text's"},
+         {"--special", "HOW", "what special tokens in the text are: recognized, ordinary text, or refused"},
+         {"--plain", "", "without the tokens that the tokenizer puts around a text"}});
+    const std::vector<std::string>& paths = arguments.positional();
+    const std::string to = arguments.text("--out", "");
+    const bool is_binary =
+        arguments.has("--ids") ? arguments.one_of("--ids", {"text", "binary"}) == "binary" : !to.empty();
+    const std::string special = arguments.one_of("--special", {"recognized", "ordinary", "refused"});
     const auto tokenizer = tenon::Tokenizer::load(arguments.text("--tokenizer"));
-    if (arguments.has("--out")) return encode_texts(tokenizer, arguments);
-    arguments.positional(0, 0);
-    encode_stream(tokenizer);
+    std::optional<tenon::TokenId> before_each;
+    if (arguments.has("--before-each")) {
+        before_each = tokenizer.token_id(arguments.text("--before-each"));
+        if (!before_each)
+            arguments.fail("expected --before-each to be a token of the vocabulary, got \"" +
+                           arguments.text("--before-each") + "\"");
+    }
+    const bool adds_tokens = !arguments.has("--plain");
+    if (is_binary && !to.empty() && !paths.empty() && special == "recognized") {
+        return encode_on_all_cores(tokenizer, paths, to,
+                                   {.before_each = before_each, .add_special_tokens = adds_tokens});
+    }
+    tenon::EncodeOptions options{.add_special_tokens = adds_tokens};
+    if (special == "ordinary") options.special_tokens = tenon::SpecialTokens::ordinary;
+    if (special == "refused") options.special_tokens = tenon::SpecialTokens::refused;
+    Output output(to);
+    IdWriter write(output, is_binary ? token_size(tokenizer) : 0);
+    tenon::StreamEncoder encoder(tokenizer, options);
+    bool is_begin = true;
+    const auto begin = [&] {
+        if (is_begin && before_each) write(*before_each);
+        is_begin = false;
+    };
+    Input(paths, "encoding")
+        .read(
+            [&](std::string_view text) {
+                begin();
+                encoder.push(text, write);
+            },
+            [&] {
+                begin();
+                encoder.finish(write);
+                write.end_text();
+                is_begin = true;
+            });
+    output.finish();
 }
 
 void decode(int count, char** values) {
-    const Arguments arguments(count, values, usage, {tokenizer_flag});
-    arguments.positional(0, 0);
+    const Arguments arguments(count, values, usage,
+                              {tokenizer_flag,
+                               {"--out", "FILE", "where the text goes (standard output)"},
+                               {"--ids", "FORM", "text, or binary as encode writes them (text)"},
+                               {"--skip-special", "", "leaves special tokens out"}});
+    const std::vector<std::string>& paths = arguments.positional();
+    const bool is_binary = arguments.one_of("--ids", {"text", "binary"}) == "binary";
     const auto tokenizer = tenon::Tokenizer::load(arguments.text("--tokenizer"));
-    std::string word;
-    std::size_t offset = 0;
-    const auto write_token = [&] {
-        if (word.empty()) return;
-        tenon::TokenId id = 0;
-        const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
-        if (error != std::errc() || end != word.data() + word.size() || id >= tokenizer.vocabulary_size()) {
-            throw tenon::FileError("standard input: expected a token id below " +
-                                   std::to_string(tokenizer.vocabulary_size()) + ", found \"" + word +
-                                   "\" before offset " + std::to_string(offset));
-        }
-        write(tokenizer.token_bytes(id));
-        word.clear();
-    };
-    for_each_part(stdin, "standard input", [&](std::string_view text) {
-        for (const char character : text) {
-            // No id is that long: of a longer word the beginning will do for the message.
-            if (std::string_view(" \t\r\n").find(character) == std::string_view::npos) {
-                if (word.size() == 32) word += "...";
-                if (word.size() < 32) word += character;
-            } else {
-                write_token();
-            }
-            ++offset;
-        }
-    });
-    write_token();
+    const tenon::DecodeOptions options{.skip_special_tokens = arguments.has("--skip-special")};
+    Output output(arguments.text("--out", ""));
+    tenon::StreamDecoder decoder(tokenizer, options);
+    IdReader reader(tokenizer.vocabulary_size(), is_binary ? token_size(tokenizer) : 0,
+                    [&](tenon::TokenId id) {
+                        // Any bytes survive where tokens are bytes.
+                        output.write(tokenizer.decodes_bytes() ? tokenizer.decode_bytes({&id, 1}, options)
+                                                               : decoder.push(id));
+                    });
+    Input(paths, "decoding")
+        .read([&](std::string_view part) { reader.push(part); },
+              [&] {
+                  reader.finish();
+                  if (!tokenizer.decodes_bytes()) output.write(decoder.flush());
+              });
+    output.finish();
 }
 
 }  // namespace
@@ -180,7 +172,9 @@ int main(int count, char** values) {
         if (command == "train") return train(count - 1, values + 1);
         if (command == "encode") return encode(count - 1, values + 1);
         if (command == "decode") return decode(count - 1, values + 1);
+        if (command == "inspect") return inspect(count - 1, values + 1, usage);
+        if (command == "compare") return compare(count - 1, values + 1, usage);
         const Arguments arguments(count, values, usage, {});
-        arguments.fail("expected one of train, encode and decode");
+        arguments.fail("expected one of train, encode, decode, inspect and compare");
     });
 }

@@ -11,5 +11,6 @@
 #include "tenon/tokenizer/train_unigram.hpp"
 #include "tenon/tokenizer/train_word_piece.hpp"
 #include "tenon/tokenizer/unicode.hpp"
+#include "tenon/tokenizer/write_tiktoken.hpp"
 #include "tenon/tokenizer/write_tokenizer.hpp"
 #include "tenon/tokenizer/write_vocabulary_files.hpp"

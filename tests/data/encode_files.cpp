@@ -132,12 +132,22 @@ TEST_CASE("a token file has each file's ids, for any number of threads and size 
 TEST_CASE("wherever a text may be cut, its parts have the tokens of the whole") {
     const Tokenizer tokenizer = small_tokenizer();
     const detail::SpecialTokenFinder finder(special_tokens);
-    int cuts = 0;
+    const detail::PartEncoder encoder(tokenizer, true);
+    int cuts = 0, encoder_cuts = 0;
     for (std::uint32_t seed = 100; seed < 400; ++seed) {
         const std::string text = mixed_text(seed, 30);
         const std::vector<TokenId> whole = tokenizer.encode_ids(text);
         for (std::size_t shown = 1; shown <= text.size(); ++shown) {
-            const std::size_t cut = detail::last_safe_cut(std::string_view(text).substr(0, shown), finder);
+            const std::string_view known = std::string_view(text).substr(0, shown);
+            if (const std::size_t cut = encoder.last_cut(known); cut > 0) {
+                ++encoder_cuts;
+                std::vector<TokenId> parts = encoder.encode(known.substr(0, cut), true, false);
+                const std::vector<TokenId> rest =
+                    encoder.encode(std::string_view(text).substr(cut), false, true);
+                parts.insert(parts.end(), rest.begin(), rest.end());
+                REQUIRE(parts == whole);
+            }
+            const std::size_t cut = detail::last_safe_cut(known, finder);
             if (cut == 0) continue;
             ++cuts;
             std::vector<TokenId> parts = tokenizer.encode_ids(std::string_view(text).substr(0, cut));
@@ -147,6 +157,7 @@ TEST_CASE("wherever a text may be cut, its parts have the tokens of the whole") 
         }
     }
     CHECK(cuts > 10'000);
+    CHECK(encoder_cuts > 10'000);
 }
 
 TEST_CASE("a vocabulary beyond 65536 tokens takes four bytes each") {

@@ -150,6 +150,9 @@ public:
         return ids;
     }
 
+    /// Whether tokens stand for bytes, one after the other: `decode_bytes` of some of them is a part of that of all.
+    bool decodes_bytes() const { return core_->decodes_bytes; }
+
     /// The text of tokens. Throws Error for an id that is no token's, and for what the options refuse.
     std::string decode(std::span<const TokenId> ids, const DecodeOptions& options = {}) const {
         if (!core_->decodes_bytes) return detail::decode(parts().decoder, texts_of(ids, options));
@@ -234,8 +237,6 @@ private:
     };
 
     const detail::Pipeline& pipeline() const { return core_->pipeline; }
-    bool decodes_bytes() const { return core_->decodes_bytes; }
-
     /// The template's tokens around one text. Throws Error if it drops or repeats the text.
     const Surroundings& surroundings() const {
         if (!core_->surroundings) throw Error("expected a template that holds the text once, got another");
