@@ -9,6 +9,7 @@
 #include "tenon/tokenizer/aligned_text.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
 #include "tenon/tokenizer/decoder.hpp"
+#include "tenon/tokenizer/known_scanners.hpp"
 #include "tenon/tokenizer/piece_scanner.hpp"
 #include "tenon/tokenizer/pre_tokenizer.hpp"
 #include "tenon/tokenizer/unicode.hpp"
@@ -50,7 +51,7 @@ struct ByteLevel {
                 writer.copy(size);
             });
         }
-        if (use_regex) text.cut_by(detail::KnownScanner<detail::Gpt2Scanner>());
+        if (use_regex) text.cut_by(*detail::gpt2_scanner());
         if (writes_bytes) text.rewrite(detail::write_byte_level);
     }
 
@@ -62,7 +63,7 @@ struct ByteLevel {
 
     std::shared_ptr<const detail::PieceScanner> scanner() const {
         if (add_prefix_space || !use_regex) return nullptr;
-        return std::make_shared<detail::KnownScanner<detail::Gpt2Scanner>>();
+        return detail::gpt2_scanner();
     }
 };
 

@@ -2,11 +2,13 @@
 
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include "tenon/tokenizer/known_scanners.hpp"
 #include "tenon/tokenizer/piece_scanner.hpp"
 #include "tenon/tokenizer/text_pattern.hpp"
 
@@ -15,7 +17,9 @@ namespace tenon::detail {
 /// Any pattern.
 class PatternScanner final : public PieceScanner {
 public:
-    explicit PatternScanner(TextPattern pattern) : pattern_(std::move(pattern)) {}
+    explicit PatternScanner(TextPattern pattern) : pattern_(std::move(pattern)) {
+        if (pattern_.is_regex()) patterns_.push_back(pattern_.text());
+    }
 
     std::size_t scan(std::string_view text, std::size_t begin, std::span<std::size_t> ends) const override {
         std::size_t count = 0;
@@ -28,15 +32,20 @@ public:
         return count;
     }
 
-    std::optional<std::size_t> lookahead() const override { return std::nullopt; }
+    std::span<const std::string> patterns() const override { return patterns_; }
+    bool ends_before_spaces() const override { return false; }
+    std::size_t settled(std::string_view) const override { return 0; }
 
 private:
     TextPattern pattern_;
+    std::vector<std::string> patterns_;  // none of a literal
 };
 
 /// The scanner of a pattern: one written for it, if there is one.
 inline std::shared_ptr<const PieceScanner> scanner_of(const TextPattern& pattern) {
-    if (pattern.is_regex() && pattern.text() == Gpt2Scanner::pattern) return std::make_shared<KnownScanner<Gpt2Scanner>>();
+    if (pattern.is_regex()) {
+        if (auto known = known_scanner({pattern.text()})) return known;
+    }
     return std::make_shared<PatternScanner>(pattern);
 }
 

@@ -14,6 +14,7 @@
 #include "tenon/tokenizer/added_tokens.hpp"
 #include "tenon/tokenizer/aligned_text.hpp"
 #include "tenon/tokenizer/character_classes.hpp"
+#include "tenon/tokenizer/known_scanners.hpp"
 #include "tenon/tokenizer/model.hpp"
 #include "tenon/tokenizer/normalizer.hpp"
 #include "tenon/tokenizer/parts.hpp"
@@ -101,16 +102,20 @@ public:
     }
 
 private:
-    /// The scanner that does what the steps do, if there is one: one of them cuts text, and none changes it but
-    /// as a model of bytes does.
+    /// The scanner that does what the steps do, if there is one: they cut text, and none changes it but as a
+    /// model of bytes does.
     std::shared_ptr<const PieceScanner> find_scanner() const {
-        std::shared_ptr<const PieceScanner> scanner;
+        std::vector<std::shared_ptr<const PieceScanner>> scanners;
+        std::vector<std::string> patterns;
         for (const PreTokenizerStep& step : parts_.pre_tokenizer) {
             if (step.only_writes_bytes()) continue;
-            if (scanner || !step.scanner()) return nullptr;
-            scanner = step.scanner();
+            if (!step.scanner()) return nullptr;
+            scanners.push_back(step.scanner());
+            const auto more = step.scanner()->patterns();
+            patterns.insert(patterns.end(), more.begin(), more.end());
         }
-        return scanner;
+        if (scanners.size() == 1) return scanners[0];
+        return scanners.size() == patterns.size() ? known_scanner(std::move(patterns)) : nullptr;
     }
 
     void find_stream() {
@@ -120,8 +125,10 @@ private:
                                std::all_of(pre_tokenizer.begin(), pre_tokenizer.end(), [](const auto& step) { return step.is_local(); });
         pieces_end_at_spaces_ = std::any_of(pre_tokenizer.begin(), pre_tokenizer.end(),
                                             [](const auto& step) { return step.cuts_at_spaces(); });
-        cuts_at_spaces_ = are_local && (pieces_end_at_spaces_ || pre_tokenizer.empty()) && added_.allows_cuts();
-        if (scanner_ && scanner_->lookahead() && added_.is_plain()) {
+        if (scanner_ && scanner_->ends_before_spaces()) pieces_end_at_spaces_ = true;
+        cuts_at_spaces_ = (are_local || (scanner_ && pieces_end_at_spaces_)) &&
+                          (pieces_end_at_spaces_ || pre_tokenizer.empty()) && added_.allows_cuts();
+        if (scanner_ && scanner_->ends_before_spaces() && added_.is_plain()) {
             stream_ = Stream::by_pieces;
         } else if (cuts_at_spaces_) {
             stream_ = Stream::by_cuts;
@@ -159,10 +166,12 @@ private:
             const AddedTokens::Match match = added_.next(text, at, at, false, special);
             const bool is_whole = match.token && match.span.begin < known;
             const std::string_view segment = text.substr(at, is_whole ? match.span.begin - at : std::string_view::npos);
+            const std::size_t settled =
+                is_whole ? segment.size() : scanner_->settled(text.substr(at, std::max(known, at) - at));
             for (std::size_t begin = 0; begin < segment.size();) {
                 const std::size_t count = scanner_->scan(segment, begin, ends);
                 std::size_t used = 0;
-                for (; used < count && (is_whole || at + ends[used] + *scanner_->lookahead() <= known); ++used) {
+                for (; used < count && ends[used] <= settled; ++used) {
                     pieces[used] = {at + begin, at + ends[used]};
                     begin = ends[used];
                 }

@@ -53,10 +53,10 @@ struct Split {
     SplitBehavior behavior = SplitBehavior::isolated;
     bool invert = false;
 
-    /// Patterns are known to, of which the lookahead is.
+    /// Patterns are known to that have scanners of their own.
     bool cuts_at_spaces() const {
         const auto known = scanner();
-        return known && known->lookahead();
+        return known && known->ends_before_spaces();
     }
 
     void apply(detail::CutText& text, bool) const {

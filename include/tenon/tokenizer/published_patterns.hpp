@@ -21,6 +21,16 @@ namespace patterns {
 
 inline constexpr std::string_view gpt2 =
     R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+// GPT-2's as it came first, and as tiktoken writes it, which means the same.
+inline constexpr std::string_view gpt2_spelled_out =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+inline constexpr std::string_view gpt2_possessive =
+    R"('(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s)";
+// Llama 3's is that of GPT-4, which tiktoken wrote in two more ways; the last keeps whitespace whole that ends the text.
+inline constexpr std::string_view gpt4_half_possessive =
+    R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)";
+inline constexpr std::string_view gpt4_possessive =
+    R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s)";
 inline constexpr std::string_view llama3 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 inline constexpr std::string_view qwen2 =
@@ -34,6 +44,7 @@ inline constexpr std::string_view tekken =
 inline constexpr std::string_view deepseek3 =
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
     "?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
+inline constexpr std::string_view three_digits = R"(\p{N}{1,3})";
 inline constexpr std::string_view chinese_and_japanese = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+";
 /// Letters with case, as the Unicode of their time has them.
 inline constexpr std::string_view deepseek_letters =
@@ -78,7 +89,7 @@ inline const PublishedPattern& published_pattern(std::string_view name) {
         {{"gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"}, {patterns::gpt4o}},
         {{"tekken"}, {patterns::tekken}, true, true},
         {{"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
-         {R"(\p{N}{1,3})", patterns::chinese_and_japanese, patterns::deepseek3}},
+         {patterns::three_digits, patterns::chinese_and_japanese, patterns::deepseek3}},
         {{"deepseek-llm"},
          {"[\r\n]", patterns::deepseek_letters, patterns::deepseek_marks, R"(\s+$)",
           patterns::deepseek_ideographs, R"(\p{N}+)"}},

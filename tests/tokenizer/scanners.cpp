@@ -1,0 +1,238 @@
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "support.hpp"
+#include "tenon/tokenizer/known_scanners.hpp"
+#include "tenon/tokenizer/pattern_scanner.hpp"
+#include "tenon/tokenizer/text_pattern.hpp"
+
+using tenon::detail::KnownPatterns;
+using tenon::detail::PatternScanner;
+using tenon::detail::PieceScanner;
+
+namespace patterns = tenon::detail::patterns;
+
+namespace {
+
+using Pieces = std::vector<std::string>;
+
+Pieces pieces_of(const PieceScanner& scanner, std::string_view text) {
+    Pieces pieces;
+    std::vector<std::size_t> ends(5);
+    for (std::size_t begin = 0; begin < text.size();) {
+        const std::size_t count = scanner.scan(text, begin, ends);
+        for (std::size_t i = 0; i < count; ++i) {
+            pieces.emplace_back(text.substr(begin, ends[i] - begin));
+            begin = ends[i];
+        }
+    }
+    return pieces;
+}
+
+std::vector<std::string> strings(const std::vector<std::string_view>& views) {
+    return {views.begin(), views.end()};
+}
+
+std::shared_ptr<const PieceScanner> known(std::string_view pattern) {
+    return tenon::detail::known_scanner({std::string(pattern)});
+}
+
+/// The pieces that regular expressions cut, one after the other.
+class Reference {
+public:
+    explicit Reference(const std::vector<std::string>& patterns) {
+        for (const std::string& pattern : patterns)
+            scanners_.emplace_back(tenon::TextPattern::regex(pattern));
+    }
+
+    Pieces pieces(std::string_view text) const {
+        Pieces pieces = {std::string(text)};
+        if (text.empty()) pieces.clear();
+        for (const PatternScanner& scanner : scanners_) {
+            Pieces cut;
+            for (const std::string& piece : pieces) {
+                for (std::string& part : pieces_of(scanner, piece)) cut.push_back(std::move(part));
+            }
+            pieces = std::move(cut);
+        }
+        return pieces;
+    }
+
+private:
+    std::vector<PatternScanner> scanners_;
+};
+
+/// What the patterns tell apart, on top of what GPT-2's does.
+std::vector<std::string> parts_of_text() {
+    std::vector<std::string> parts = tokenizer_tests::text_parts();
+    for (const char* part :
+         {"'",      "'S",     "'LL",    "'Ve",    "'\u017F", "\u017F", "A",  "AB", "É",
+          "ǅ",      "ʰ",      "\u0301", "\u0903", "\u20DD",  "123",    "4",  "/",  "//",
+          "\n",     "\n\n",   "\r",     "\t",     "  ",      "\u00A0", "_",  "$",  "—",
+          "\u200D", "\uE000", "\u0378", "かな",   "\u3040",  "\u3099", "・", "ー", "\u4DFF",
+          "\u9FA6", "²",      "Ω",      "ß",      "\x01",    "<",      "#x"})
+        parts.emplace_back(part);
+    return parts;
+}
+
+}  // namespace
+
+TEST_CASE("GPT-4 keeps one character before a word, and line ends after symbols") {
+    const auto scanner = known(patterns::gpt4_possessive);
+    REQUIRE(scanner);
+    CHECK(pieces_of(*scanner, "Hello, (world)!\n\nIT'S") ==
+          Pieces{"Hello", ",", " (", "world", ")!\n\n", "IT", "'S"});
+    CHECK(pieces_of(*scanner, "\"quoted\"\tx") == Pieces{"\"quoted", "\"", "\tx"});
+    CHECK(pieces_of(*scanner, "12345 678") == Pieces{"123", "45", " ", "678"});
+    CHECK(pieces_of(*scanner, "a  \n \n  b") == Pieces{"a", "  \n \n", " ", " b"});
+}
+
+TEST_CASE("whitespace that ends the text is whole where the pattern says so") {
+    CHECK(pieces_of(*known(patterns::llama3), "a\n  ") == Pieces{"a", "\n", "  "});
+    CHECK(pieces_of(*known(patterns::gpt4_possessive), "a\n  ") == Pieces{"a", "\n  "});
+}
+
+TEST_CASE("Qwen cuts numbers into digits") {
+    CHECK(pieces_of(*known(patterns::qwen2), "in 2025") == Pieces{"in", " ", "2", "0", "2", "5"});
+    CHECK(pieces_of(*known(patterns::qwen35), "e\u0301a") == Pieces{"e\u0301a"});
+    CHECK(pieces_of(*known(patterns::qwen2), "e\u0301a") == Pieces{"e", "\u0301a"});
+}
+
+TEST_CASE("GPT-4o cuts before capitals, and keeps contractions with their words") {
+    const auto scanner = known(patterns::gpt4o);
+    REQUIRE(scanner);
+    CHECK(pieces_of(*scanner, "camelCase HTTPServer we'RE") ==
+          Pieces{"camel", "Case", " HTTPServer", " we'RE"});
+    CHECK(pieces_of(*scanner, "中ABC") == Pieces{"中", "ABC"});
+    CHECK(pieces_of(*scanner, "中ABCd") == Pieces{"中ABCd"});
+    CHECK(pieces_of(*scanner, "x+/\n/!") == Pieces{"x", "+/\n/", "!"});
+}
+
+TEST_CASE("DeepSeek V3 cuts out numbers, then Chinese and Japanese") {
+    const auto scanner = tenon::detail::known_scanner(
+        strings({patterns::three_digits, patterns::chinese_and_japanese, patterns::deepseek3}));
+    REQUIRE(scanner);
+    CHECK(pieces_of(*scanner, "tok1234中文かな한") == Pieces{"tok", "123", "4", "中文かな", "한"});
+    CHECK(pieces_of(*scanner, "a  1") == Pieces{"a", "  ", "1"});
+    CHECK(pieces_of(*scanner, "#include <a>") == Pieces{"#include", " <", "a", ">"});
+    CHECK(pieces_of(*scanner, "\x01\x02\x03z") == Pieces{"\x01\x02", "\x03z"});
+}
+
+TEST_CASE("a pattern that is written otherwise has no scanner of its own") {
+    CHECK_FALSE(known(std::string(patterns::llama3) + "|x"));
+    CHECK_FALSE(tenon::detail::known_scanner(strings({patterns::gpt2, patterns::gpt2})));
+}
+
+TEST_CASE("scanners agree with their patterns on random text") {
+    const std::vector<std::string> parts = parts_of_text();
+    for (const KnownPatterns& patterns : tenon::detail::known_patterns()) {
+        const std::vector<std::string> texts = strings(patterns.patterns);
+        const auto scanner = tenon::detail::known_scanner(texts);
+        const Reference reference(texts);
+        CAPTURE(texts.back());
+        std::mt19937 generator(1);
+        int differences = 0;
+        for (int i = 0; i < 6000; ++i) {
+            const std::string text = i % 6 > 0
+                                         ? tokenizer_tests::random_text(generator, parts, generator() % 16)
+                                         : tokenizer_tests::random_bytes(generator, generator() % 16);
+            const bool differs = pieces_of(*scanner, text) != reference.pieces(text);
+            if (differs && differences == 0) {
+                CAPTURE(text);
+                CHECK(pieces_of(*scanner, text) == reference.pieces(text));
+            }
+            differences += differs;
+        }
+        CHECK(differences == 0);
+    }
+}
+
+TEST_CASE("every code point is of the kind that its category says") {
+    namespace kinds = tenon::detail::kinds;
+    int differences = 0;
+    for (char32_t c = 0; c < 0x110000; ++c) {
+        if (c == '\r' || c == '\n') continue;
+        const tenon::detail::KindSet kind = tenon::detail::kind_of(c);
+        const bool is_space = tenon::is_white_space(c);
+        differences += (kind == kinds::blank) != is_space;
+        if (is_space) continue;
+        differences += ((kind & kinds::letter) != 0) != tenon::is_letter(c);
+        differences += (kind == kinds::mark) != tenon::is_mark(c);
+        differences += (kind == kinds::number) != tenon::is_number(c);
+        differences += (kind == kinds::symbol) != (tenon::is_punctuation(c) || tenon::is_symbol(c));
+        differences += (kind == kinds::lowercase) !=
+                       (tenon::general_category(c) == tenon::GeneralCategory::lowercase_letter);
+    }
+    CHECK(differences == 0);
+}
+
+TEST_CASE("scanners agree with their patterns where kinds meet") {
+    for (const KnownPatterns& patterns : tenon::detail::known_patterns()) {
+        const std::vector<std::string> texts = strings(patterns.patterns);
+        const auto scanner = tenon::detail::known_scanner(texts);
+        const Reference reference(texts);
+        CAPTURE(texts.back());
+        int differences = 0;
+        tenon::detail::KindSet last = 0;
+        for (char32_t c = 1; c < 0x3400; ++c) {
+            const bool is_new = c < 0x180 || tenon::detail::kind_of(c) != last;
+            last = tenon::detail::kind_of(c);
+            if (!is_new || (c >= 0x180 && (last & tenon::detail::kinds::letter))) continue;
+            std::string text = "a", one;
+            tenon::append_utf8(one, c);
+            text += one + "b1" + one + "2 " + one + " !" + one + one + "?\n" + one + "A" + one;
+            differences += pieces_of(*scanner, text) != reference.pieces(text);
+        }
+        CHECK(differences == 0);
+    }
+}
+
+TEST_CASE("pieces that are settled stay whatever follows") {
+    const std::vector<std::string> parts = parts_of_text();
+    for (const KnownPatterns& patterns : tenon::detail::known_patterns()) {
+        const auto scanner = tenon::detail::known_scanner(strings(patterns.patterns));
+        CAPTURE(patterns.patterns.back());
+        std::mt19937 generator(2);
+        int differences = 0;
+        for (int i = 0; i < 2000; ++i) {
+            const std::string text = tokenizer_tests::random_text(generator, parts, generator() % 24);
+            const Pieces whole = pieces_of(*scanner, text);
+            for (std::size_t size = 0; size <= text.size(); ++size) {
+                const std::string_view shown = std::string_view(text).substr(0, size);
+                const std::size_t settled = scanner->settled(shown);
+                std::size_t end = 0, count = 0;
+                for (const std::string& piece : pieces_of(*scanner, shown)) {
+                    if ((end += piece.size()) > settled) break;
+                    differences += count >= whole.size() || whole[count] != piece;
+                    ++count;
+                }
+            }
+        }
+        CHECK(differences == 0);
+    }
+}
+
+TEST_CASE("pieces end before a space that follows another character, and hang on nothing before it") {
+    const std::vector<std::string> parts = parts_of_text();
+    for (const KnownPatterns& patterns : tenon::detail::known_patterns()) {
+        const auto scanner = tenon::detail::known_scanner(strings(patterns.patterns));
+        CAPTURE(patterns.patterns.back());
+        std::mt19937 generator(3);
+        int differences = 0;
+        for (int i = 0; i < 4000; ++i) {
+            const std::string before = tokenizer_tests::random_text(generator, parts, generator() % 12) +
+                                       "." + parts[generator() % parts.size()];
+            if (tenon::is_white_space(tenon::detail::last_character(before))) continue;
+            const std::string after = " " + tokenizer_tests::random_text(generator, parts, generator() % 12);
+            Pieces apart = pieces_of(*scanner, before);
+            for (const std::string& piece : pieces_of(*scanner, after)) apart.push_back(piece);
+            differences += apart != pieces_of(*scanner, before + after);
+        }
+        CHECK(differences == 0);
+    }
+}
