@@ -36,10 +36,10 @@ public:
     /// Throws Error where a kernel has found a number out of its range.
     T take() {
         copied_[first_].synchronize();
-        cuda::throw_fault();
         const T value = values_.data()[first_];
         first_ = (first_ + 1) % places;
         --pending_;
+        cuda::throw_fault();
         return value;
     }
 
