@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -190,6 +191,17 @@ TEST_CASE("feeding in pieces equals feeding at once, also between drawn tokens")
     }
     CHECK(seen.size() < context);
     CHECK(draw(generator, 20) == draw_in_passes(model, seen, 20));
+}
+
+TEST_CASE("a generator that is moved goes on") {
+    const Static model(seed(1));
+    const Tokens prompt = some_tokens(3), expected = draw(model, prompt, 2 * context, {}, seed(2));
+    Generator first(model, {}, seed(2));
+    first.feed(prompt);
+    Tokens drawn = draw(first, 5);
+    Generator second(std::move(first));
+    for (const std::int32_t token : draw(second, 2 * context - 5)) drawn.push_back(token);
+    CHECK(drawn == expected);
 }
 
 TEST_CASE("tokens are drawn with the probabilities of the model") {

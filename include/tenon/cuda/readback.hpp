@@ -17,7 +17,7 @@ public:
     static constexpr std::size_t lag = 1;
 
     Readback() = default;
-    Readback(const Readback&) = delete;
+    Readback(Readback&&) noexcept = default;
     Readback& operator=(const Readback&) = delete;
     ~Readback() {
         for (const cuda::Event& copied : copied_) copied.wait();  // the copies write to what goes now
