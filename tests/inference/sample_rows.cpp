@@ -1,3 +1,4 @@
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -59,6 +60,14 @@ TEST_CASE("each row is drawn from as the host draws, by numbers of a stream of i
                     check(narrow, count, {.temperature = temperature, .top_k = top_k, .top_p = top_p});
                 }
     }
+}
+
+// The kernels of the case above, for the sanitizer, which would take minutes over it.
+TEST_CASE_TEMPLATE("two thousand logits of each type", T, double, float, bf16) {
+    constexpr int count = 2003;
+    const auto logits = some_logits<T>(4, 2 * count);
+    check(logits, count, {.top_k = 50, .top_p = 0.9});
+    check(logits, count, {.temperature = 0});
 }
 
 TEST_CASE("of equals the first come first, and minus infinity never comes") {
