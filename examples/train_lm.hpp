@@ -232,13 +232,16 @@ void train(Run<Device, P>& run, const Data& data, const Place& place, const Opti
     const double tokens_a_second = static_cast<double>(run.seen) / run.seconds;
     std::printf("trained: %lld steps in %.0f s, %.0f tokens/s", static_cast<long long>(run.step), run.seconds,
                 tokens_a_second);
-    if (place.peak_flops > 0) {
+    const double peak = options.peak_flops > 0 ? options.peak_flops : place.peak_flops;
+    if (peak > 0) {
         constexpr double flops = training_flops<typename Learner<Device, P>::Model>().total();
-        std::printf(", %.1f %% of %s's %.0f TFLOP/s",
-                    100 * model_flops_utilization(flops, tokens_a_second, place.peak_flops),
-                    place.name.c_str(), place.peak_flops / 1e12);
+        std::printf(", %.1f %% of the %.4g TFLOP/s of %s\n",
+                    100 * model_flops_utilization(flops, tokens_a_second, peak), peak / 1e12,
+                    place.name.c_str());
+    } else {
+        std::printf("; what share of its peak that is, is not known for %s: give the peak by --peak TFLOPS\n",
+                    place.name.c_str());
     }
-    std::printf("\n");
 }
 
 /// Prints how many bits the model needs for a byte of text that it has not seen, beside a byte model's. True

@@ -21,7 +21,8 @@ struct Options {
     std::int64_t steps = 0;  // 0: as long as `seconds`
     double rate = 0;         // the greatest
     std::string optimizer, schedule;
-    int accumulate = 1;  // batches to a step
+    int accumulate = 1;     // batches to a step
+    double peak_flops = 0;  // a second, of where it trains; 0: as far as that is known
     tenon::Seed seed;
     bool resume = false;
     int keep = 3;
@@ -65,6 +66,7 @@ inline Options read_options(int count, char** values, const std::vector<std::str
          {"--keep", "NUMBER", "how many checkpoints stay (3)"},
          {"--evaluate-every", "INTERVAL", "judge by held-out text, and keep the best (0)"},
          {"--sample-every", "INTERVAL", "let the model write (0)"},
+         {"--peak", "TFLOPS", "dense peak of where it trains, for the share used (as known of a GPU)"},
          {"--seed", "NUMBER", "of all random numbers (1)"}});
     const auto interval = [&](std::string_view flag, std::string_view otherwise) {
         const std::string text = arguments.text(flag, otherwise);
@@ -87,6 +89,7 @@ inline Options read_options(int count, char** values, const std::vector<std::str
     options.optimizer = arguments.one_of("--optimizer", {"adamw", "lion", "muon", "sgd"});
     options.schedule = arguments.one_of("--schedule", {"cosine", "wsd"});
     options.accumulate = static_cast<int>(arguments.integer("--accumulate", 1, 1, 1 << 20));
+    options.peak_flops = arguments.has("--peak") ? 1e12 * arguments.number("--peak", {}, 1e-6) : 0;
     options.seed = tenon::seed(static_cast<std::uint64_t>(arguments.integer("--seed", 1)));
     options.resume = arguments.has("--resume");
     options.keep = static_cast<int>(arguments.integer("--keep", 3, 1));

@@ -65,7 +65,7 @@ std::int64_t offset_of(const X& x, I... indices) {
 /// The element at these indices, for the host.
 template <TensorLike X, class... I>
 typename X::value_type at(const X& x, I... indices) {
-    typename X::value_type value;
+    typename X::value_type value{};
     Memory<typename X::device_type>::copy(x.data() + offset_of(x, indices...), 1, &value);
     return value;
 }

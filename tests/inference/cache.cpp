@@ -19,6 +19,11 @@ struct Learned : support::Small {
 struct Alibi : support::Small {
     static constexpr Positions positions = Positions::alibi;
 };
+/// Whose windows end long before a sequence does.
+template <class Configuration>
+struct Windowed : Configuration {
+    static constexpr int window = 3;
+};
 
 /// The greatest difference between a cached model's logits, over pieces of the given length, and those of one
 /// pass.
@@ -77,6 +82,35 @@ TEST_CASE("a token whose place stands in the device's memory gives what one pass
     check(Dynamic(seed(1), sizes_of<support::Small>()));
     check(Transformer<Learned, Device, F64>(seed(1)));
     check(Transformer<Alibi, Device, F64>(seed(1)));
+    check(Transformer<Windowed<support::Small>, Device, F64>(seed(1)));
+    check(Dynamic(seed(1), sizes_of<Windowed<support::Small>>()));
+    check(Transformer<Windowed<Learned>, Device, F64>(seed(1)));
+    check(Transformer<Windowed<Alibi>, Device, F64>(seed(1)));
+}
+
+TEST_CASE("the device goes on by itself, and is told where another token than the next is to go") {
+    using Model = Transformer<Windowed<support::Small>, Device, F64>;
+    const Model model(seed(1));
+    KeyValueCache<Model> cache(model, 2);
+    auto steady = cache.steady();
+    const auto place = [&] {
+        std::vector<double> place = support::values(steady.layer(0).length);
+        for (const double length : support::values(steady.layer(0).lengths)) place.push_back(length);
+        const auto starts = steady.layer(0).starts;
+        for (const double start : support::values(slice<1>(starts, cache.capacity() - 1, cache.capacity())))
+            place.push_back(start);
+        return place;
+    };
+    steady.place(7);
+    CHECK(place() == std::vector<double>{7, 8, 8, 5, 5});
+    model(tokens(2, 1, 0), steady);
+    CHECK(place() == std::vector<double>{8, 9, 9, 6, 6});
+    steady.place(8);
+    CHECK(place() == std::vector<double>{8, 9, 9, 6, 6});
+    steady.place(8);  // again, as the work was not done
+    CHECK(place() == std::vector<double>{8, 9, 9, 6, 6});
+    steady.place(1);
+    CHECK(place() == std::vector<double>{1, 2, 2, 0, 0});
 }
 
 TEST_CASE("a truncated cache goes on from there") {

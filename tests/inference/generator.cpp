@@ -1,8 +1,12 @@
 #include "tenon/inference/generator.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <limits>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -17,6 +21,13 @@ namespace {
 using Static = Transformer<support::Small, Device, F64>;
 using Dynamic = Transformer<DynamicTransformer<>, Device, F64>;
 using Tokens = std::vector<std::int32_t>;
+
+struct Windowed : support::Small {
+    static constexpr int window = 5;
+};
+struct WindowedAlibi : Windowed {
+    static constexpr Positions positions = Positions::alibi;
+};
 
 constexpr int context = support::Small::context;
 constexpr SamplingOptions greedy{.temperature = 0};
@@ -85,6 +96,56 @@ TEST_CASE("greedy generation equals whole passes, within the context and far bey
     }
 }
 
+TEST_CASE("the same of models that attend to a window, far beyond it") {
+    for (const std::uint64_t number : {1, 2, 3}) {
+        const Transformer<Windowed, Device, F64> model(seed(number));
+        const Dynamic open(seed(number), sizes_of<Windowed>());
+        const Transformer<WindowedAlibi, Device, F64> alibi(seed(number));
+        for (const int length : {1, Windowed::window, Windowed::window + 1, context - 1, context}) {
+            const Tokens prompt = some_tokens(length), expected = draw_in_passes(model, prompt, 3 * context);
+            CHECK(draw(model, prompt, 3 * context, greedy) == expected);
+            CHECK(draw(open, prompt, 3 * context, greedy) == expected);
+            CHECK(draw(alibi, prompt, 3 * context, greedy) == draw_in_passes(alibi, prompt, 3 * context));
+        }
+    }
+}
+
+TEST_CASE_TEMPLATE("tokens are those that the host draws from the same f32 logits", Configuration,
+                   support::Small, Windowed) {
+    using Model = Transformer<Configuration, Device, F32>;
+    const Model model(seed(5));
+    const Tokens prompt = some_tokens(3);
+    for (const SamplingOptions& options :
+         {SamplingOptions{}, SamplingOptions{.temperature = 0.7, .top_k = 4},
+          SamplingOptions{.temperature = 1.5, .top_p = 0.8}, SamplingOptions{.top_k = 6, .top_p = 0.9}}) {
+        const Philox random(seed(8), 0);
+        KeyValueCache<Model> cache(model);
+        Tokens seen = prompt, expected;
+        while (static_cast<int>(seen.size()) < context) {
+            const std::span fed = std::span(seen).subspan(static_cast<std::size_t>(cache.length()));
+            const auto ids = Tensor<std::int32_t, Shape<1, dyn>, Device>::from(Tokens(fed.begin(), fed.end()),
+                                                                               static_cast<int>(fed.size()));
+            // Token by token where the generator's work is the same for each: equal bits.
+            std::vector<double> logits;
+            if (std::same_as<Device, Cpu> || fed.size() > 1) {
+                const auto all = model(ids, cache).tensor();
+                const int time = all.extents()[1];
+                logits = support::values(slice<1>(all, time - 1, time));
+            } else {
+                auto steady = cache.steady();
+                steady.place(cache.length());
+                logits = support::values(model(ids, steady).tensor());
+                cache.advance(1);
+            }
+            const std::vector<float> narrow(logits.begin(), logits.end());
+            expected.push_back(sample(narrow.data(), static_cast<int>(narrow.size()), options,
+                                      random.uniform(expected.size())));
+            seen.push_back(expected.back());
+        }
+        CHECK(draw(model, prompt, context - 3, options, seed(8)) == expected);
+    }
+}
+
 TEST_CASE("a prompt may be longer than the context") {
     const Static model(seed(4));
     for (const int length : {context + 1, 2 * context, 5 * context + 3}) {
@@ -130,6 +191,17 @@ TEST_CASE("feeding in pieces equals feeding at once, also between drawn tokens")
     }
     CHECK(seen.size() < context);
     CHECK(draw(generator, 20) == draw_in_passes(model, seen, 20));
+}
+
+TEST_CASE("a generator that is moved goes on") {
+    const Static model(seed(1));
+    const Tokens prompt = some_tokens(3), expected = draw(model, prompt, 2 * context, {}, seed(2));
+    Generator first(model, {}, seed(2));
+    first.feed(prompt);
+    Tokens drawn = draw(first, 5);
+    Generator second(std::move(first));
+    for (const std::int32_t token : draw(second, 2 * context - 5)) drawn.push_back(token);
+    CHECK(drawn == expected);
 }
 
 TEST_CASE("tokens are drawn with the probabilities of the model") {

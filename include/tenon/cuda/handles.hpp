@@ -6,4 +6,5 @@
 
 #include <tenon/core/to_device.hpp>
 #include <tenon/cuda/memory.hpp>
+#include <tenon/cuda/readback.hpp>
 #include <tenon/cuda/repeated_work.hpp>

@@ -17,7 +17,7 @@ public:
     static constexpr std::size_t lag = 1;
 
     Readback() = default;
-    Readback(const Readback&) = delete;
+    Readback(Readback&&) noexcept = default;
     Readback& operator=(const Readback&) = delete;
     ~Readback() {
         for (const cuda::Event& copied : copied_) copied.wait();  // the copies write to what goes now
@@ -36,10 +36,10 @@ public:
     /// Throws Error where a kernel has found a number out of its range.
     T take() {
         copied_[first_].synchronize();
-        cuda::throw_fault();
         const T value = values_.data()[first_];
         first_ = (first_ + 1) % places;
         --pending_;
+        cuda::throw_fault();
         return value;
     }
 

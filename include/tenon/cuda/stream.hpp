@@ -72,7 +72,9 @@ public:
     }
     void synchronize() const { check(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
     /// The same for a destructor, which cannot tell of an error; who waits next does.
-    void wait() const noexcept { cudaEventSynchronize(event_); }
+    void wait() const noexcept {
+        if (event_) cudaEventSynchronize(event_);
+    }
     /// Work that `stream` is given from now on waits for this event.
     void hold(cudaStream_t stream = current_stream()) const {
         check(cudaStreamWaitEvent(stream, event_, 0), "cudaStreamWaitEvent");

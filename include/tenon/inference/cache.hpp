@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <tenon/core/host_device.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/op/attention/attention.hpp>
 #include <tenon/op/view/view.hpp>
@@ -26,6 +27,33 @@ struct Kernel<CacheAppend, Cpu> {
     }
 };
 
+/// Where the next token of each sequence goes, in the device's memory; also names the moving on where kernels
+/// are declared.
+struct CachePlace {
+    int* length;   ///< how many tokens are stored
+    int* lengths;  ///< the next included, [batch]
+    int* starts;   ///< [batch, capacity]; of each row's last: the first token that the next attends to
+    int batch, capacity, window;
+
+    /// The last of row b of `starts`; there is none without a window.
+    TENON_HOST_DEVICE int& start(int b) const { return starts[(std::int64_t{b} + 1) * capacity - 1]; }
+    /// What row b becomes once so many tokens are stored.
+    TENON_HOST_DEVICE void set_row(int b, int stored) const {
+        const int end = stored + 1;
+        lengths[b] = end;
+        if (window > 0) start(b) = end > window ? end - window : 0;
+    }
+};
+
+template <>
+struct Kernel<CachePlace, Cpu> {
+    /// Moves on by as many tokens, and writes what follows from `length`.
+    static void run(const CachePlace& place, int tokens) {
+        *place.length += tokens;
+        for (int b = 0; b < place.batch; ++b) place.set_row(b, *place.length);
+    }
+};
+
 /// The keys and values of all tokens so far, for each layer of a model, so that each new token costs only
 /// itself. Memory for `capacity` positions is taken at once.
 template <class Model>
@@ -39,7 +67,7 @@ public:
 
     /// Throws ShapeError where `capacity` exceeds the model's context.
     explicit KeyValueCache(const Model& model, int batch = 1, int capacity = 0)
-        : capacity_(capacity > 0 ? capacity : model.sizes.context) {
+        : capacity_(capacity > 0 ? capacity : model.sizes.context), window_(model.sizes.window) {
         if (capacity_ > model.sizes.context)
             throw ShapeError("cache: expected a capacity of at most the context, " +
                              std::to_string(model.sizes.context) + ", got " + std::to_string(capacity_));
@@ -76,21 +104,31 @@ public:
     }
 
     /// The cache as a model is given it for one token whose place stands in the device's memory: its work is
-    /// then the same for each token, and can be captured (see RepeatedWork). Attention looks through all of
-    /// the memory, and leaves out what is not stored yet; there must be no window.
+    /// then the same for each token, and can be captured (see RepeatedWork). Attention is given all of the
+    /// memory, and leaves out what is not stored yet or lies before the window.
     class Steady {
+        using Place = Tensor<int, Shape<1>, Device>;
+        using Lengths = Tensor<int, Shape<dyn>, Device>;
+        using Starts = Tensor<int, Shape<dyn, dyn>, Device>;
+
     public:
         struct Layer {
             Stored keys, values;
-            Tensor<int, Shape<1>, Device> length;     // the token's position
-            Tensor<int, Shape<dyn>, Device> lengths;  // the token included, [batch]
+            Place length;     // the token's position
+            Lengths lengths;  // the token included, [batch]
+            Starts starts;    // [batch, capacity], where there is a window: see CachePlace
 
-            /// Stores the token's keys and values, and lets its queries attend to all.
+            /// Stores the token's keys and values, and lets its queries attend to all, or to the window.
             template <TensorLike Q, TensorLike K, TensorLike V>
             auto attend(const Q& q, const K& k, const V& v, const AttentionOptions& options) const {
                 store(k, keys);
                 store(v, values);
-                return attention(q, keys, values, options, Padding{lengths});
+                if (options.window <= 0) return attention(q, keys, values, options, Padding{lengths});
+                // Attention takes the token for the last of the memory, which a window would end at. So the
+                // window is told as the start of the token's document.
+                AttentionOptions without_window = options;
+                without_window.window = 0;
+                return attention(q, keys, values, without_window, Padding{lengths}, starts);
             }
 
         private:
@@ -107,30 +145,45 @@ public:
         explicit Steady(const KeyValueCache& cache)
             : keys_(cache.keys_),
               values_(cache.values_),
-              length_(Tensor<int, Shape<1>, Device>::uninitialized()),
-              lengths_(Tensor<int, Shape<dyn>, Device>::uninitialized(keys_.front().extents()[0])) {}
+              window_(cache.window_),
+              length_(Place::uninitialized()),
+              lengths_(Lengths::uninitialized(batch())),
+              starts_(Starts::zeros(batch(), window_ > 0 ? capacity() : 0)) {}
 
-        /// Tells the device where the next token goes: behind so many. Nothing waits. Throws ShapeError where
-        /// the cache is full.
+        /// Lets the next token go behind so many. The device is told only where the token before, which
+        /// `place` was called for, went elsewhere. Nothing waits. Throws ShapeError where the cache is full.
         void place(int length) {
-            const int capacity = keys_.front().extents()[1];
-            if (length >= capacity) throw_full(length + 1, capacity);
-            Memory<Device>::fill(length_.data(), 1, length);
-            Memory<Device>::fill(lengths_.data(), lengths_.size(), length + 1);
+            if (length >= capacity()) throw_full(length + 1, capacity());
+            if (length != next_) {
+                Memory<Device>::fill(length_.data(), 1, length);
+                move_on(0);
+            }
+            next_ = length + 1;
         }
 
-        const Tensor<int, Shape<1>, Device>& length() const { return length_; }
+        const Place& length() const { return length_; }
         Layer layer(int index) const {
             const auto number = static_cast<std::size_t>(index);
-            return {keys_[number], values_[number], length_, lengths_};
+            return {keys_[number], values_[number], length_, lengths_, starts_};
         }
-        /// The token is counted by who calls `KeyValueCache::advance`, as often as the work is repeated.
-        void advance(int) {}
+        /// Lets the device count tokens that all layers have stored: a part of the work that is repeated.
+        /// `KeyValueCache::advance` is called for each by who repeats it.
+        void advance(int tokens) { move_on(tokens); }
 
     private:
+        int batch() const { return keys_.front().extents()[0]; }
+        int capacity() const { return keys_.front().extents()[1]; }
+        void move_on(int tokens) {
+            Kernel<CachePlace, Device>::run(
+                {length_.data(), lengths_.data(), starts_.data(), batch(), capacity(), window_}, tokens);
+        }
+
         std::vector<Stored> keys_, values_;
-        Tensor<int, Shape<1>, Device> length_;
-        Tensor<int, Shape<dyn>, Device> lengths_;
+        int window_;
+        Place length_;
+        Lengths lengths_;
+        Starts starts_;
+        int next_ = -1;  // the length that the device has, once the work has been done for the last `place`
     };
 
     Steady steady() const { return Steady(*this); }
@@ -158,7 +211,7 @@ private:
                          std::to_string(wanted));
     }
 
-    int capacity_, length_ = 0;
+    int capacity_, window_, length_ = 0;
     std::vector<Stored> keys_, values_;
 };
 

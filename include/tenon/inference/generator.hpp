@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include <tenon/core/readback.hpp>
 #include <tenon/core/repeated_work.hpp>
 #include <tenon/core/to_device.hpp>
 #include <tenon/inference/cache.hpp>
@@ -19,8 +21,9 @@ namespace tenon {
 ///     generator.feed(prompt);
 ///     for (int i = 0; i < 100; ++i) print(generator.next());
 ///
-/// Where the model's context is full, its older half is forgotten. A GPU is given the work of a token as a
-/// graph that was captured once, unless the model attends to a window.
+/// Where the model's context is full, its older half is forgotten. A GPU is given the work of a token, its
+/// drawing included, as a graph that was captured once and goes on from what it left: the host launches it
+/// and reads the token.
 template <class Model>
 class Generator {
     using Device = typename Model::Device;
@@ -45,13 +48,16 @@ public:
     std::int32_t next();
 
 private:
-    void draw_after(const Tensor<std::int32_t, Shape<1, dyn>, Device>& ids) { draw(model_(ids, cache_)); }
+    void draw_after(const Tensor<std::int32_t, Shape<1, dyn>, Device>& ids) {
+        drawn_.reset();
+        draw(model_(ids, cache_));
+    }
 
     /// The same work for each token: what differs stands in the device's memory.
     template <std::same_as<std::int32_t> Token>
     void draw_after(Token last) {
         if (!steady_) steady_.emplace(cache_.steady());
-        Memory<Device>::fill(token_.data(), 1, last);
+        if (last != std::exchange(drawn_, {})) Memory<Device>::fill(token_.data(), 1, last);
         steady_->place(cache_.length());
         step_([&] { draw(model_(token_, *steady_)); });
         cache_.advance(1);
@@ -59,7 +65,8 @@ private:
 
     template <class L>
     void draw(const L& logits) {
-        const auto token = sample(logits.last().tensor(), options_, seed_, drawn_);
+        const auto token = sample(logits.last().tensor(), options_, seed_, count_);
+        Kernel<Sample, Device>::advance(count_.data());
         Memory<Device>::copy(static_cast<const std::int32_t*>(token.data()), 1, token_.data());
     }
 
@@ -74,11 +81,13 @@ private:
     Seed seed_;
     KeyValueCache<Model> cache_;
     std::vector<std::int32_t> history_;  // the tokens in the context; the cache holds the first of them
-    Tensor<std::int64_t, Shape<>, Device> drawn_ = Tensor<std::int64_t, Shape<>, Device>::uninitialized();
-    std::int64_t count_ = 0;  // of tokens drawn
+    Tensor<std::int64_t, Shape<>, Device> count_ =  // of tokens drawn
+        Tensor<std::int64_t, Shape<>, Device>::zeros();
     std::optional<typename KeyValueCache<Model>::Steady> steady_;
-    Tensor<std::int32_t, Shape<1, 1>, Device> token_ =
+    Tensor<std::int32_t, Shape<1, 1>, Device> token_ =  // the last that was drawn, or is to be followed
         Tensor<std::int32_t, Shape<1, 1>, Device>::uninitialized();
+    std::optional<std::int32_t> drawn_;  // what the host knows token_ to hold
+    Readback<std::int32_t, Device> tokens_;
     RepeatedWork<Device> step_;
 };
 
@@ -87,7 +96,6 @@ template <class Model>
 std::int32_t Generator<Model>::next() {
     if (history_.empty()) throw Error("generator: expected a prompt of at least one token, got none");
     const int begin = cache_.length(), end = static_cast<int>(history_.size());
-    Memory<Device>::fill(drawn_.data(), 1, count_++);
     const auto draw_after_all = [&] {
         const auto ids = Tensor<std::int32_t, Shape<1, dyn>>::borrow(
             std::span(history_).subspan(static_cast<std::size_t>(begin)), end - begin);
@@ -95,11 +103,13 @@ std::int32_t Generator<Model>::next() {
     };
     if constexpr (std::same_as<Device, Cpu>)
         draw_after_all();
-    else if (begin + 1 == end && model_.sizes.window == 0)
+    else if (begin + 1 == end)
         draw_after(history_.back());
     else
         draw_after_all();
-    const std::int32_t token = to_device<Cpu>(token_)(0, 0);
+    tokens_.send(token_.data());
+    const std::int32_t token = tokens_.take();
+    drawn_ = token;
     feed({&token, 1});
     return token;
 }

@@ -107,6 +107,9 @@ struct Kernel<Sample, Cpu> {
                                  random.uniform(static_cast<std::uint64_t>(*position)));
         }
     }
+
+    /// The next draw is of the next number.
+    static void advance(std::int64_t* position) { ++*position; }
 };
 
 /// Draws a token from each row of logits [..., vocabulary], packed: [rows], on the device of the logits. Row

@@ -205,6 +205,11 @@ __global__ void sample_rows(const T* logits, int count, const SamplingOptions op
     if (threadIdx.x == 0) tokens[blockIdx.x] = token;
 }
 
+template <class Number>
+__global__ void advance_sampling(Number* position) {
+    ++*position;
+}
+
 }  // namespace cuda
 
 template <>
@@ -216,6 +221,11 @@ struct Kernel<Sample, Cuda> {
                     const std::int64_t* position, std::int32_t* tokens) {
         cuda::launch(cuda::sample_rows<T>, {static_cast<unsigned>(rows), 1024}, logits, count, options, seed,
                      position, tokens);
+    }
+
+    /// The next draw is of the next number.
+    static void advance(std::int64_t* position) {
+        cuda::launch(cuda::advance_sampling<std::int64_t>, {1, 1}, position);
     }
 };
 
