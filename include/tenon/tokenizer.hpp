@@ -1,7 +1,8 @@
 #pragma once
 
-// The whole tokenizer: every format, read and written. A program that needs one format compiles faster with the
-// header of that one, such as `vocabulary_files.hpp`. Chat templates stand beside, in `chat_template.hpp`.
+// The whole tokenizer: every format, read and written. A program that needs one format compiles faster with
+// the header of that one, such as `vocabulary_files.hpp`. Chat templates stand beside, in
+// `chat_template.hpp`.
 
 #include "tenon/tokenizer/pretokenize.hpp"
 #include "tenon/tokenizer/read_tokenizer.hpp"

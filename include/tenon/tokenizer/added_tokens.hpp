@@ -11,9 +11,9 @@
 
 #include "tenon/core/error.hpp"
 #include "tenon/tokenizer/aligned_text.hpp"
-#include "tenon/tokenizer/merge.hpp"
 #include "tenon/tokenizer/character_classes.hpp"
 #include "tenon/tokenizer/hash_tables.hpp"
+#include "tenon/tokenizer/merge.hpp"
 #include "tenon/tokenizer/special_tokens.hpp"
 #include "tenon/tokenizer/unicode.hpp"
 #include "tenon/tokenizer/vocabulary.hpp"
@@ -56,10 +56,11 @@ public:
             if (place == last.size()) last.push_back(i);
             last[place] = i;
             if (tokens[i].id >= Vocabulary::maximum_size) {
-                throw Error("expected token ids below " + std::to_string(Vocabulary::maximum_size) + ", got " +
-                            std::to_string(tokens[i].id) + " for \"" + tokens[i].content + "\"");
+                throw Error("expected token ids below " + std::to_string(Vocabulary::maximum_size) +
+                            ", got " + std::to_string(tokens[i].id) + " for \"" + tokens[i].content + "\"");
             }
-            if (tokens[i].id >= place_of_id_.size()) place_of_id_.resize(std::size_t{tokens[i].id} + 1, absent);
+            if (tokens[i].id >= place_of_id_.size())
+                place_of_id_.resize(std::size_t{tokens[i].id} + 1, absent);
         }
         for (const std::size_t i : last) place_of_id_[tokens[i].id] = static_cast<std::uint32_t>(i);
         for (std::uint32_t& place : place_of_id_) {
@@ -72,7 +73,8 @@ public:
             const AddedToken& token = tokens_[index];
             normalized_.push_back(token.normalized ? normalize(token.content) : token.content);
             is_plain_ &= !token.single_word && !token.lstrip && !token.rstrip;
-            allows_cuts_ &= !token.rstrip && !(token.normalized && token.content.find(' ') != std::string::npos);
+            allows_cuts_ &=
+                !token.rstrip && !(token.normalized && token.content.find(' ') != std::string::npos);
             if (normalized_.back().empty()) continue;
             std::vector<std::uint32_t>& indices = token.normalized ? after_.indices : before_.indices;
             const std::uint32_t place = texts[token.normalized].add(normalized_.back());
@@ -108,8 +110,8 @@ public:
 
     /// Whether no token asks what stands around it.
     bool is_plain() const { return is_plain_; }
-    /// Whether text may be cut before a space that no token holds: none takes the whitespace after it, nor holds
-    /// a space in normalized text.
+    /// Whether text may be cut before a space that no token holds: none takes the whitespace after it, nor
+    /// holds a space in normalized text.
     bool allows_cuts() const { return allows_cuts_; }
     /// Whether tokens are found in normalized text.
     bool has_normalized() const { return after_.finder.longest() > 0; }
@@ -188,8 +190,8 @@ private:
 
     std::vector<AddedToken> tokens_;
     std::vector<std::uint32_t> place_of_id_;  // in tokens_
-    std::vector<std::string> normalized_;  // the text of each
-    Finder before_, after_;  // for text as it is written, and for normalized text
+    std::vector<std::string> normalized_;     // the text of each
+    Finder before_, after_;                   // for text as it is written, and for normalized text
     StringTable by_content_;
     std::vector<std::uint32_t> index_by_content_;
     bool is_plain_ = true, allows_cuts_ = true;

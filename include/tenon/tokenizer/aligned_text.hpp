@@ -22,10 +22,12 @@ struct Span {
 
 namespace detail {
 
-inline std::string_view part(std::string_view text, Span span) { return text.substr(span.begin, span.size()); }
+inline std::string_view part(std::string_view text, Span span) {
+    return text.substr(span.begin, span.size());
+}
 
-/// Text on its way from a source to tokens. If it is tracked, it knows for each of its bytes which part of the
-/// source that byte stands for: whole characters.
+/// Text on its way from a source to tokens. If it is tracked, it knows for each of its bytes which part of
+/// the source that byte stands for: whole characters.
 class AlignedText {
 public:
     /// The text of a part of a source that begins there at `offset`.
@@ -50,7 +52,8 @@ public:
         sources_.clear();
         if (!is_tracked_) return;
         const auto begin = other.sources_.begin();
-        sources_.assign(begin + static_cast<std::ptrdiff_t>(part.begin), begin + static_cast<std::ptrdiff_t>(part.end));
+        sources_.assign(begin + static_cast<std::ptrdiff_t>(part.begin),
+                        begin + static_cast<std::ptrdiff_t>(part.end));
     }
 
     std::string_view text() const { return text_; }
@@ -58,7 +61,8 @@ public:
     /// Where the part of the text comes from; nowhere if the text is not tracked.
     Span source_of(Span part) const {
         if (!is_tracked_ || sources_.empty() || part.end > sources_.size()) return part;
-        const std::size_t begin = part.begin < sources_.size() ? sources_[part.begin].begin : sources_.back().end;
+        const std::size_t begin =
+            part.begin < sources_.size() ? sources_[part.begin].begin : sources_.back().end;
         return {begin, part.begin < part.end ? sources_[part.end - 1].end : begin};
     }
 

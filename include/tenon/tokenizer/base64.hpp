@@ -9,7 +9,8 @@
 
 namespace tenon::detail {
 
-inline constexpr std::string_view base64_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+inline constexpr std::string_view base64_digits =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// The bytes that a text in base 64 stands for (RFC 4648), or nothing if it is none.
 inline std::optional<std::string> read_base64(std::string_view text) {
@@ -43,8 +44,10 @@ inline std::string write_base64(std::string_view bytes) {
     for (std::size_t i = 0; i < bytes.size(); i += 3) {
         const std::string_view part = bytes.substr(i, 3);
         std::uint32_t word = 0;
-        for (std::size_t k = 0; k < 3; ++k) word = word << 8 | (k < part.size() ? static_cast<unsigned char>(part[k]) : 0u);
-        for (std::size_t k = 0; k < 4; ++k) text += k <= part.size() ? base64_digits[word >> (18 - 6 * k) & 63] : '=';
+        for (std::size_t k = 0; k < 3; ++k)
+            word = word << 8 | (k < part.size() ? static_cast<unsigned char>(part[k]) : 0u);
+        for (std::size_t k = 0; k < 4; ++k)
+            text += k <= part.size() ? base64_digits[word >> (18 - 6 * k) & 63] : '=';
     }
     return text;
 }

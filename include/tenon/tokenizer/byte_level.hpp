@@ -28,7 +28,8 @@ inline void write_byte_level(AlignedText::Rewriter& writer, std::size_t size) {
     }
 }
 
-/// The bytes that a token of a byte-level model stands for; its text's if it isn't written in GPT-2's alphabet.
+/// The bytes that a token of a byte-level model stands for; its text's if it isn't written in GPT-2's
+/// alphabet.
 inline std::string bytes_of_written(std::string_view token) {
     std::string bytes;
     return append_read_bytes(bytes, token) ? bytes : std::string(token);

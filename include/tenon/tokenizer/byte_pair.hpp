@@ -32,8 +32,8 @@ struct BytePairOptions {
     std::string continuing_prefix = {};       ///< what tokens within a word begin with
     std::string end_suffix = {};              ///< what a word's last token ends with
     bool fuse_unknown = false;                ///< unknown characters in a row become one token
-    bool byte_fallback = false;               ///< unknown characters become tokens <0x00> to <0xFF>, if those are there
-    bool ignore_merges = false;               ///< a piece that is a token is that token, whatever its merges
+    bool byte_fallback = false;  ///< unknown characters become tokens <0x00> to <0xFF>, if those are there
+    bool ignore_merges = false;  ///< a piece that is a token is that token, whatever its merges
 };
 
 /// Byte-pair encoding (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units").
@@ -91,7 +91,8 @@ public:
         scratch.tokens.clear();
         scratch.ends.clear();
         if (units_ == Units::bytes) {
-            for (const char byte : piece) scratch.tokens.push_back(byte_units_[static_cast<unsigned char>(byte)]);
+            for (const char byte : piece)
+                scratch.tokens.push_back(byte_units_[static_cast<unsigned char>(byte)]);
         } else {
             append_units(piece, scratch);
         }
@@ -140,7 +141,8 @@ private:
     void find_units() {
         for (std::size_t byte = 0; byte < 256; ++byte) {
             const char character = static_cast<char>(byte);
-            const std::string written = units_ == Units::bytes ? detail::written_bytes({&character, 1}) : std::string(1, character);
+            const std::string written =
+                units_ == Units::bytes ? detail::written_bytes({&character, 1}) : std::string(1, character);
             byte_units_[byte] = vocabulary_.find(written);
             if (units_ == Units::bytes && byte_units_[byte] == detail::absent)
                 throw Error("expected a token for each byte, got none for byte " + std::to_string(byte));
@@ -161,7 +163,8 @@ private:
         if (options_.ignore_merges || !is_plain()) return;
         for (const std::string_view candidate : {std::string_view("\u2581"), std::string_view(" ")}) {
             std::size_t count = 0;
-            for (TokenId id = 0; id < vocabulary_.size(); ++id) count += vocabulary_[id].starts_with(candidate);
+            for (TokenId id = 0; id < vocabulary_.size(); ++id)
+                count += vocabulary_[id].starts_with(candidate);
             if (count * 8 < vocabulary_.count() || vocabulary_.find(candidate) == detail::absent) continue;
             cut_ = candidate;
             break;
@@ -249,7 +252,8 @@ private:
             } else if (options_.byte_fallback && has_fallback(unit)) {
                 for (const char byte : unit) push(fallback_[static_cast<unsigned char>(byte)], 1);
             } else if (options_.unknown) {
-                if (unknown_id_ == detail::absent) detail::unknown_id(vocabulary_, *options_.unknown);  // throws
+                if (unknown_id_ == detail::absent)
+                    detail::unknown_id(vocabulary_, *options_.unknown);  // throws
                 if (!options_.fuse_unknown) end_unknown();
                 unknown_size += size;
             }

@@ -28,7 +28,8 @@ public:
         labels_.push_back(0);
         for (std::size_t node = 0; node < ranges.size(); ++node) {
             auto [begin, end, depth] = ranges[node];
-            while (begin < end && strings[begin].first.size() == depth) nodes_[node].value = strings[begin++].second;
+            while (begin < end && strings[begin].first.size() == depth)
+                nodes_[node].value = strings[begin++].second;
             nodes_[node].first_child = static_cast<std::uint32_t>(nodes_.size());
             while (begin < end) {
                 const char label = strings[begin].first[depth];

@@ -29,7 +29,8 @@ inline std::size_t character_count(std::string_view text) {
 /// \w as Rust's regular expressions have it: Alphabetic, \p{M}, \p{Nd}, \p{Pc} and Join_Control.
 inline bool is_word_character(char32_t c) {
     const GeneralCategory category = general_category(c);
-    if (category <= GeneralCategory::letter_number || category == GeneralCategory::connector_punctuation) return true;
+    if (category <= GeneralCategory::letter_number || category == GeneralCategory::connector_punctuation)
+        return true;
     return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
            (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
 }

@@ -34,7 +34,7 @@ public:
     bool is_empty() const { return units_.empty(); }
 
     struct Match {
-        std::size_t size = 0;           ///< bytes of the text; 0 if the map has nothing that it begins with
+        std::size_t size = 0;  ///< bytes of the text; 0 if the map has nothing that it begins with
         std::string_view replacement;
     };
 

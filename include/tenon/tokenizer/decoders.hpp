@@ -34,7 +34,7 @@ inline std::string replaced(std::string_view text, std::string_view what, std::s
 /// The spaces that stand between the tokens of English text and not in it.
 inline std::string without_artifacts(std::string text) {
     constexpr std::pair<std::string_view, std::string_view> replacements[] = {
-        {" .", "."},   {" ?", "?"},            {" !", "!"},   {" ,", ","},     {" ' ", "'"},  {" n't", "n't"},
+        {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
         {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
     for (const auto& [artifact, replacement] : replacements) text = replaced(text, artifact, replacement);
     return text;
@@ -62,7 +62,8 @@ struct BPEDecoder {
     std::string suffix = "</w>";
 
     void apply(detail::TokenTexts& tokens) const {
-        for (std::string& token : tokens) token = detail::replaced(token, suffix, &token == &tokens.back() ? "" : " ");
+        for (std::string& token : tokens)
+            token = detail::replaced(token, suffix, &token == &tokens.back() ? "" : " ");
     }
 };
 
@@ -88,7 +89,8 @@ struct Metaspace {
     void apply(detail::TokenTexts& tokens) const {
         const bool has_prefix = fields.prepend_scheme != PrependScheme::never;
         for (std::string& token : tokens)
-            token = detail::replaced(token, fields.replacement, has_prefix && &token == &tokens.front() ? "" : " ");
+            token = detail::replaced(token, fields.replacement,
+                                     has_prefix && &token == &tokens.front() ? "" : " ");
     }
 };
 
@@ -102,7 +104,8 @@ struct CTC {
         for (std::string& token : tokens) {
             token = detail::replaced(token, pad_token, "");
             if (cleanup)
-                token = detail::replaced(detail::without_artifacts(std::move(token)), word_delimiter_token, " ");
+                token =
+                    detail::replaced(detail::without_artifacts(std::move(token)), word_delimiter_token, " ");
         }
         std::erase(tokens, "");
     }
@@ -120,8 +123,10 @@ struct Strip {
     void apply(detail::TokenTexts& tokens) const {
         for (std::string& token : tokens) {
             std::string_view kept = token;
-            for (std::size_t i = 0; i < start && kept.starts_with(content); ++i) kept.remove_prefix(content.size());
-            for (std::size_t i = 0; i < stop && kept.ends_with(content); ++i) kept.remove_suffix(content.size());
+            for (std::size_t i = 0; i < start && kept.starts_with(content); ++i)
+                kept.remove_prefix(content.size());
+            for (std::size_t i = 0; i < stop && kept.ends_with(content); ++i)
+                kept.remove_suffix(content.size());
             token = std::string(kept);
         }
     }

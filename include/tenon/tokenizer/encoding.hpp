@@ -61,7 +61,9 @@ void for_each_member(AnyEncoding& encoding, Visit&& visit) {
 
 /// Appends the tokens of another encoding.
 inline void append(Encoding& encoding, const Encoding& next) {
-    const auto join = [](auto& member, const auto& more) { member.insert(member.end(), more.begin(), more.end()); };
+    const auto join = [](auto& member, const auto& more) {
+        member.insert(member.end(), more.begin(), more.end());
+    };
     join(encoding.ids, next.ids);
     join(encoding.offsets, next.offsets);
     join(encoding.type_ids, next.type_ids);
@@ -84,7 +86,8 @@ inline void truncate(Encoding& encoding, std::size_t size, Side side) {
 }
 
 /// Truncates one text, or two, to `max_length` tokens in all. Throws Error if the strategy cannot.
-inline void truncate(Encoding& first, Encoding* second, const TruncationOptions& truncation, std::size_t max_length) {
+inline void truncate(Encoding& first, Encoding* second, const TruncationOptions& truncation,
+                     std::size_t max_length) {
     const std::size_t sizes[] = {first.ids.size(), second ? second->ids.size() : 0};
     const std::size_t total = sizes[0] + sizes[1];
     if (total <= max_length) return;

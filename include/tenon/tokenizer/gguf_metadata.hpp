@@ -74,15 +74,24 @@ private:
     std::int64_t integer(std::uint32_t type) {
         switch (type) {
             case u8:
-            case boolean: return number<std::uint8_t>();
-            case i8: return number<std::int8_t>();
-            case u16: return number<std::uint16_t>();
-            case i16: return number<std::int16_t>();
-            case u32: return number<std::uint32_t>();
-            case i32: return number<std::int32_t>();
-            case u64: return static_cast<std::int64_t>(number<std::uint64_t>());
-            case i64: return number<std::int64_t>();
-            default: throw Error("expected a value of a known type, got one of type " + std::to_string(type));
+            case boolean:
+                return number<std::uint8_t>();
+            case i8:
+                return number<std::int8_t>();
+            case u16:
+                return number<std::uint16_t>();
+            case i16:
+                return number<std::int16_t>();
+            case u32:
+                return number<std::uint32_t>();
+            case i32:
+                return number<std::int32_t>();
+            case u64:
+                return static_cast<std::int64_t>(number<std::uint64_t>());
+            case i64:
+                return number<std::int64_t>();
+            default:
+                throw Error("expected a value of a known type, got one of type " + std::to_string(type));
         }
     }
 

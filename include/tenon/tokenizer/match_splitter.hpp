@@ -10,7 +10,13 @@
 namespace tenon {
 
 /// What becomes of the parts of a text that a pre-tokenizer looks for.
-enum class SplitBehavior : std::uint8_t { removed, isolated, merged_with_previous, merged_with_next, contiguous };
+enum class SplitBehavior : std::uint8_t {
+    removed,
+    isolated,
+    merged_with_previous,
+    merged_with_next,
+    contiguous
+};
 
 namespace detail {
 
@@ -53,10 +59,14 @@ private:
     bool joins_previous(std::size_t i) const {
         const bool is_match = parts_[i].is_match, follows_match = parts_[i - 1].is_match;
         switch (behavior_) {
-            case SplitBehavior::contiguous: return is_match == follows_match;
-            case SplitBehavior::merged_with_previous: return is_match && !follows_match;
-            case SplitBehavior::merged_with_next: return !is_match && follows_match;
-            default: return false;
+            case SplitBehavior::contiguous:
+                return is_match == follows_match;
+            case SplitBehavior::merged_with_previous:
+                return is_match && !follows_match;
+            case SplitBehavior::merged_with_next:
+                return !is_match && follows_match;
+            default:
+                return false;
         }
     }
 

@@ -29,8 +29,7 @@ struct Merge {
 class MergeAgenda {
 public:
     void push(std::uint32_t rank, std::uint32_t at) {
-        const std::uint32_t index =
-            index_of_rank_.add(rank, 0, static_cast<std::uint32_t>(buckets_.size()));
+        const std::uint32_t index = index_of_rank_.add(rank, 0, static_cast<std::uint32_t>(buckets_.size()));
         if (index == buckets_.size()) buckets_.emplace_back();
         Bucket& bucket = buckets_[index];
         if (bucket.is_empty()) {
@@ -76,7 +75,7 @@ public:
 private:
     struct Bucket {
         std::vector<std::uint32_t> ordered;
-        std::size_t next = 0;              // in `ordered`
+        std::size_t next = 0;             // in `ordered`
         std::vector<std::uint32_t> late;  // a heap
 
         bool is_empty() const { return next == ordered.size() && late.empty(); }
@@ -124,7 +123,8 @@ public:
         std::vector<Entry> entries;
         for (const Slot& slot : slots_) {
             if (slot.merge.rank == absent) continue;
-            entries.push_back({static_cast<TokenId>(slot.key >> 32), static_cast<TokenId>(slot.key), slot.merge});
+            entries.push_back(
+                {static_cast<TokenId>(slot.key >> 32), static_cast<TokenId>(slot.key), slot.merge});
         }
         std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
             if (a.merge.rank != b.merge.rank) return a.merge.rank < b.merge.rank;

@@ -23,7 +23,8 @@ struct Metaspace {
     bool split = true;
 
     void apply(detail::CutText& text, bool) const {
-        text.rewrite([this](detail::AlignedText::Rewriter& writer, std::size_t size) { replace(writer, size); });
+        text.rewrite(
+            [this](detail::AlignedText::Rewriter& writer, std::size_t size) { replace(writer, size); });
         if (!split) return;
         text.cut([&](Span piece, auto&& add) {
             const std::string_view all = detail::part(text.text.text(), piece);

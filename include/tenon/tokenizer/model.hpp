@@ -26,7 +26,7 @@ struct ModelState {
 
     PieceCache cache;
     ModelScratch scratch;
-    TokenList tokens;                           // what was made so far
+    TokenList tokens;                          // what was made so far
     std::vector<std::size_t>* ends = nullptr;  // if wanted: the number of tokens after each piece
 };
 
@@ -58,7 +58,8 @@ void encode_uncut(const Model& model, std::string_view text, Span piece, ModelSt
 
 /// Appends the tokens of pieces of a text.
 template <class Model>
-void encode_pieces(const Model& model, std::string_view text, std::span<const Span> pieces, ModelState& state) {
+void encode_pieces(const Model& model, std::string_view text, std::span<const Span> pieces,
+                   ModelState& state) {
     for (Span piece : pieces) {
         if constexpr (requires { model.first_cut(text); }) {
             while (piece.size() > 0) {
@@ -75,15 +76,16 @@ void encode_pieces(const Model& model, std::string_view text, std::span<const Sp
 
 }  // namespace detail
 
-/// What makes tokens of pieces of text: BytePair, WordPiece, Unigram, WordLevel or SentencePieceBpe. A program
-/// contains only the models that it names. Copies share the model.
+/// What makes tokens of pieces of text: BytePair, WordPiece, Unigram, WordLevel or SentencePieceBpe. A
+/// program contains only the models that it names. Copies share the model.
 class TokenizerModel {
 public:
     template <class Model>
         requires requires(const Model& model, detail::ModelScratch& scratch, detail::TokenList& tokens) {
             model.encode("", 0, scratch, tokens);
         }
-    TokenizerModel(Model model) : object_(static_cast<const Interface*>(new Holder<Model>(std::move(model)))) {}
+    TokenizerModel(Model model)
+        : object_(static_cast<const Interface*>(new Holder<Model>(std::move(model)))) {}
 
     /// The model, if it is of this type.
     template <class Model>
@@ -116,7 +118,8 @@ public:
 private:
     struct Interface {
         virtual ~Interface() = default;
-        virtual void encode(std::string_view text, std::span<const Span> pieces, detail::ModelState& state) const = 0;
+        virtual void encode(std::string_view text, std::span<const Span> pieces,
+                            detail::ModelState& state) const = 0;
         virtual std::size_t first_cut(std::string_view piece) const = 0;
         virtual TokenId size() const = 0;
         virtual std::size_t count() const = 0;
@@ -132,7 +135,8 @@ private:
     struct Holder final : Interface {
         explicit Holder(Model value) : model(std::move(value)) {}
 
-        void encode(std::string_view text, std::span<const Span> pieces, detail::ModelState& state) const override {
+        void encode(std::string_view text, std::span<const Span> pieces,
+                    detail::ModelState& state) const override {
             detail::encode_pieces(model, text, pieces, state);
         }
         std::size_t first_cut(std::string_view piece) const override {

@@ -487,7 +487,6 @@ inline constexpr char32_t canonical_parts[] = {
     40000, 40189, 19662, 19693, 40295, 172238, 19704, 172293, 172558, 172689, 40635, 19798, 40697, 40702,
     40709, 40719, 40726, 40763, 173568,};
 
-
 // clang-format on
 
 }  // namespace tenon::detail

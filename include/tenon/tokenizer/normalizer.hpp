@@ -19,7 +19,8 @@ public:
     /// Whether text can be cut before a space that follows another character, and each part be changed for
     /// itself.
     bool is_local() const { return is_local_; }
-    /// Whether the step does something where a text starts, and nothing else: not where it goes on after a cut.
+    /// Whether the step does something where a text starts, and nothing else: not where it goes on after a
+    /// cut.
     bool acts_at_start() const { return acts_at_start_; }
 
 private:

@@ -19,8 +19,8 @@ namespace tenon {
 
 namespace detail {
 
-/// Calls on_character(writer, code point, size) for each character of the old text; of bytes that are no UTF-8,
-/// for each, with Utf8Character::invalid.
+/// Calls on_character(writer, code point, size) for each character of the old text; of bytes that are no
+/// UTF-8, for each, with Utf8Character::invalid.
 template <class OnCharacter>
 void rewrite_characters(AlignedText& text, OnCharacter&& on_character) {
     text.rewrite([&](AlignedText::Rewriter& writer) {
@@ -137,8 +137,8 @@ struct Nmt {
     bool is_local() const { return true; }
     void apply(detail::AlignedText& text) const {
         detail::rewrite_characters(text, [](auto& writer, char32_t c, std::size_t size) {
-            const bool is_removed = (c >= 0x1 && c <= 0x8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F ||
-                                    c == 0x8F || c == 0x9F;
+            const bool is_removed = (c >= 0x1 && c <= 0x8) || c == 0xB || (c >= 0xE && c <= 0x1F) ||
+                                    c == 0x7F || c == 0x8F || c == 0x9F;
             const bool is_space = c == 0x9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 ||
                                   (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
                                   c == 0xFEFF || c == 0xFFFD;
@@ -153,7 +153,10 @@ struct Replace {
     TextPattern pattern;
     std::string content;
 
-    bool is_local() const { return !pattern.is_regex() && (pattern.text() == " " || pattern.text().find(' ') == std::string::npos); }
+    bool is_local() const {
+        return !pattern.is_regex() &&
+               (pattern.text() == " " || pattern.text().find(' ') == std::string::npos);
+    }
     void apply(detail::AlignedText& text) const {
         text.rewrite([this](detail::AlignedText::Rewriter& writer) {
             pattern.for_each_match(writer.old(), [&](Span match) {
@@ -205,7 +208,8 @@ struct Precompiled {
                 while (!cluster.empty()) {
                     const std::string_view character = cluster.substr(0, decode_utf8_character(cluster).size);
                     cluster.remove_prefix(character.size());
-                    if (!changes.substitute(character, charsmap.shortest(character))) changes.write(character, 0);
+                    if (!changes.substitute(character, charsmap.shortest(character)))
+                        changes.write(character, 0);
                 }
             }
             changes.flush();
@@ -218,8 +222,8 @@ private:
     public:
         explicit Changes(detail::AlignedText::Rewriter& writer) : writer_(writer) {}
 
-        /// The change of the text's length in characters: positive where a character comes with no other in its
-        /// place.
+        /// The change of the text's length in characters: positive where a character comes with no other in
+        /// its place.
         void write(std::string_view character, int change) {
             flush();
             last_ = character;

@@ -13,8 +13,8 @@
 
 namespace tenon {
 
-/// What a tokenizer is made of, as in tokenizer.json: text passes from the added tokens to the normalizer, the
-/// pre-tokenizer, the model and the post-processor, and tokens to the decoder.
+/// What a tokenizer is made of, as in tokenizer.json: text passes from the added tokens to the normalizer,
+/// the pre-tokenizer, the model and the post-processor, and tokens to the decoder.
 struct TokenizerParts {
     TokenizerModel model;
     std::vector<AddedToken> added_tokens = {};

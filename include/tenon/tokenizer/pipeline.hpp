@@ -35,14 +35,16 @@ struct EncodeState : ModelState {
 /// From text to tokens, without what stands around texts.
 class Pipeline {
 public:
-    explicit Pipeline(TokenizerParts parts) : parts_(std::move(parts)), has_byte_units_(parts_.model.has_byte_units()) {
+    explicit Pipeline(TokenizerParts parts)
+        : parts_(std::move(parts)), has_byte_units_(parts_.model.has_byte_units()) {
         added_ = AddedTokens(parts_.added_tokens, [this](const std::string& content) {
             AlignedText text;
             text.assign(content, 0, false);
             normalize(parts_.normalizer, text);
             return std::string(text.text());
         });
-        if (parts_.normalizer.empty() && !added_.has_normalized() && has_byte_units_) scanner_ = find_scanner();
+        if (parts_.normalizer.empty() && !added_.has_normalized() && has_byte_units_)
+            scanner_ = find_scanner();
         find_stream();
         needs_sources_ = parts_.pre_tokenizer.size() > 1 &&
                          std::any_of(parts_.pre_tokenizer.begin(), parts_.pre_tokenizer.end(),
@@ -52,8 +54,8 @@ public:
     const TokenizerParts& parts() const { return parts_; }
     const AddedTokens& added() const { return added_; }
 
-    /// Appends the tokens of a text to state.tokens. `added_ends`, if wanted, receives the number of tokens after
-    /// each added token. With `is_start` false, the text goes on after a cut.
+    /// Appends the tokens of a text to state.tokens. `added_ends`, if wanted, receives the number of tokens
+    /// after each added token. With `is_start` false, the text goes on after a cut.
     void encode(std::string_view text, SpecialTokens special, EncodeState& state,
                 std::vector<std::size_t>* added_ends = nullptr, bool is_start = true) const {
         std::size_t begin = 0, from = 0;
@@ -78,17 +80,16 @@ public:
 
     Stream stream() const { return stream_; }
 
-    /// Encodes the pieces of a text, of which more may follow, that nothing which follows can change. Returns the
-    /// number of their bytes. For streams by pieces.
+    /// Encodes the pieces of a text, of which more may follow, that nothing which follows can change. Returns
+    /// the number of their bytes. For streams by pieces.
     std::size_t encode_known(std::string_view text, SpecialTokens special, EncodeState& state) const {
         return for_each_known(
-            text, special,
-            [&](std::span<const Span> pieces) { parts_.model.encode(text, pieces, state); },
+            text, special, [&](std::span<const Span> pieces) { parts_.model.encode(text, pieces, state); },
             [&](const AddedTokens::Match& match) { push_added(*match.token, match.span, state, nullptr); });
     }
 
-    /// The last place where a text, of which more may follow, can be cut so that its parts have the tokens of the
-    /// whole; 0 where there is none.
+    /// The last place where a text, of which more may follow, can be cut so that its parts have the tokens of
+    /// the whole; 0 where there is none.
     std::size_t last_cut(std::string_view text) const {
         if (cuts_at_spaces_) {
             const std::size_t longest = std::max<std::size_t>(added_.longest(), 1);
@@ -121,8 +122,10 @@ private:
     void find_stream() {
         const auto& normalizer = parts_.normalizer;
         const auto& pre_tokenizer = parts_.pre_tokenizer;
-        const bool are_local = std::all_of(normalizer.begin(), normalizer.end(), [](const auto& step) { return step.is_local(); }) &&
-                               std::all_of(pre_tokenizer.begin(), pre_tokenizer.end(), [](const auto& step) { return step.is_local(); });
+        const bool are_local = std::all_of(normalizer.begin(), normalizer.end(),
+                                           [](const auto& step) { return step.is_local(); }) &&
+                               std::all_of(pre_tokenizer.begin(), pre_tokenizer.end(),
+                                           [](const auto& step) { return step.is_local(); });
         pieces_end_at_spaces_ = std::any_of(pre_tokenizer.begin(), pre_tokenizer.end(),
                                             [](const auto& step) { return step.cuts_at_spaces(); });
         if (scanner_ && scanner_->ends_before_spaces()) pieces_end_at_spaces_ = true;
@@ -147,13 +150,14 @@ private:
             normalize(parts_.normalizer, text, false);
             return std::string(text.text());
         };
-        const std::string window = normalized(text.substr(at - last_character_size(before), last_character_size(before) + 1));
+        const std::string window =
+            normalized(text.substr(at - last_character_size(before), last_character_size(before) + 1));
         const std::string space = normalized(" ");
         return window.ends_with(space) && parts_.model.first_cut(window) == window.size() - space.size();
     }
 
-    /// Calls on_pieces(spans) and on_added(match) for what is known of a text of which more may follow. Returns
-    /// the number of bytes.
+    /// Calls on_pieces(spans) and on_added(match) for what is known of a text of which more may follow.
+    /// Returns the number of bytes.
     template <class OnPieces, class OnAdded>
     std::size_t for_each_known(std::string_view text, SpecialTokens special, OnPieces&& on_pieces,
                                OnAdded&& on_added) const {
@@ -165,7 +169,8 @@ private:
         for (std::size_t at = 0;;) {
             const AddedTokens::Match match = added_.next(text, at, at, false, special);
             const bool is_whole = match.token && match.span.begin < known;
-            const std::string_view segment = text.substr(at, is_whole ? match.span.begin - at : std::string_view::npos);
+            const std::string_view segment =
+                text.substr(at, is_whole ? match.span.begin - at : std::string_view::npos);
             const std::size_t settled =
                 is_whole ? segment.size() : scanner_->settled(text.substr(at, std::max(known, at) - at));
             for (std::size_t begin = 0; begin < segment.size();) {

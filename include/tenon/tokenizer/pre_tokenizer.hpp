@@ -22,8 +22,8 @@ struct CutText {
 
     void start() { pieces.assign(text.text().empty() ? 0 : 1, {0, text.text().size()}); }
 
-    /// Cuts each piece by `cut(piece, add)`, which calls add(Span) with parts of the text. Empty ones are left
-    /// out.
+    /// Cuts each piece by `cut(piece, add)`, which calls add(Span) with parts of the text. Empty ones are
+    /// left out.
     template <class Cut>
     void cut(Cut&& cut) {
         std::swap(pieces, old_pieces);
@@ -73,7 +73,8 @@ public:
     template <class Fields>
     PreTokenizerStep(Fields fields)
         : Step(fields), scanner_(scanner_of(fields)), needs_sources_(needs_sources(fields)) {
-        if constexpr (requires { fields.only_writes_bytes(); }) only_writes_bytes_ = fields.only_writes_bytes();
+        if constexpr (requires { fields.only_writes_bytes(); })
+            only_writes_bytes_ = fields.only_writes_bytes();
         if constexpr (requires { fields.cuts_at_spaces(); }) cuts_at_spaces_ = fields.cuts_at_spaces();
         if constexpr (requires { fields.is_local(); }) is_local_ = fields.is_local();
     }
@@ -84,8 +85,8 @@ public:
     /// Whether the step asks where in the source a piece begins.
     bool needs_sources() const { return needs_sources_; }
 
-    /// Whether pieces end before a space that follows another character, and text can be cut there before it is
-    /// cut into pieces.
+    /// Whether pieces end before a space that follows another character, and text can be cut there before it
+    /// is cut into pieces.
     bool cuts_at_spaces() const { return cuts_at_spaces_; }
     /// Whether text that is cut there into pieces can be so before.
     bool is_local() const { return is_local_ || cuts_at_spaces_; }

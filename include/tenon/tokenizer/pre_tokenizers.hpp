@@ -44,8 +44,8 @@ void cut_at_characters(CutText& text, SplitBehavior behavior, IsMatch&& is_match
 
 }  // namespace detail
 
-/// The pre-tokenizers of tokenizer.json, with their names and fields; ByteLevel and Metaspace have files of their
-/// own.
+/// The pre-tokenizers of tokenizer.json, with their names and fields; ByteLevel and Metaspace have files of
+/// their own.
 namespace pre_tokenizer {
 
 struct Split {
@@ -137,7 +137,9 @@ struct Punctuation {
     SplitBehavior behavior = SplitBehavior::isolated;
 
     bool is_local() const { return true; }
-    void apply(detail::CutText& text, bool) const { detail::cut_at_characters(text, behavior, is_bert_punctuation); }
+    void apply(detail::CutText& text, bool) const {
+        detail::cut_at_characters(text, behavior, is_bert_punctuation);
+    }
 };
 
 struct Digits {
@@ -145,7 +147,8 @@ struct Digits {
 
     bool is_local() const { return true; }
     void apply(detail::CutText& text, bool) const {
-        detail::cut_at_characters(text, individual_digits ? SplitBehavior::isolated : SplitBehavior::contiguous,
+        detail::cut_at_characters(text,
+                                  individual_digits ? SplitBehavior::isolated : SplitBehavior::contiguous,
                                   is_hugging_face_number);
     }
 };

@@ -32,11 +32,20 @@ public:
         field = {static_cast<std::uint32_t>(key >> 3), 0, {}};
         if (key >> 3 == 0 || key >> 3 >= std::uint64_t{1} << 29) fail("the number of a field");
         switch (key & 7) {
-            case 0: field.value = number(); return true;
-            case 1: field.value = fixed(8); return true;
-            case 5: field.value = fixed(4); return true;
-            case 2: field.bytes = take(number()); return true;
-            default: fail("a field of a known kind");
+            case 0:
+                field.value = number();
+                return true;
+            case 1:
+                field.value = fixed(8);
+                return true;
+            case 5:
+                field.value = fixed(4);
+                return true;
+            case 2:
+                field.bytes = take(number());
+                return true;
+            default:
+                fail("a field of a known kind");
         }
     }
 

@@ -26,7 +26,8 @@ inline constexpr std::string_view gpt2_spelled_out =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 inline constexpr std::string_view gpt2_possessive =
     R"('(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s)";
-// Llama 3's is that of GPT-4, which tiktoken wrote in two more ways; the last keeps whitespace whole that ends the text.
+// Llama 3's is that of GPT-4, which tiktoken wrote in two more ways; the last keeps whitespace whole that
+// ends the text.
 inline constexpr std::string_view gpt4_half_possessive =
     R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)";
 inline constexpr std::string_view gpt4_possessive =

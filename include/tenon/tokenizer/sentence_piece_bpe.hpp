@@ -36,19 +36,18 @@ struct SentencePieceToken {
     SentencePieceType type = SentencePieceType::normal;
 };
 
-/// Byte-pair encoding as SentencePiece does it: two neighbours that together are a token become it, that of the
-/// greatest score first. What no token covers becomes the unknown token, or those of its bytes.
+/// Byte-pair encoding as SentencePiece does it: two neighbours that together are a token become it, that of
+/// the greatest score first. What no token covers becomes the unknown token, or those of its bytes.
 class SentencePieceBpe {
 public:
     /// `joins_control` says whether text can become a control token, or another that is no piece of text.
     /// Throws Error for a token that comes twice, and if no token is unknown nor all bytes are tokens.
     SentencePieceBpe(std::vector<SentencePieceToken> tokens, bool byte_fallback, bool joins_control = false)
-        : tokens_(std::move(tokens)),
-          byte_fallback_(byte_fallback),
-          core_(make_core(joins_control)) {
+        : tokens_(std::move(tokens)), byte_fallback_(byte_fallback), core_(make_core(joins_control)) {
         std::vector<std::pair<std::string_view, std::uint32_t>> user_defined;
         for (TokenId id = 0; id < tokens_.size(); ++id) {
-            if (tokens_[id].type == SentencePieceType::user_defined) user_defined.emplace_back(tokens_[id].text, id);
+            if (tokens_[id].type == SentencePieceType::user_defined)
+                user_defined.emplace_back(tokens_[id].text, id);
             if (tokens_[id].type == SentencePieceType::unknown) unknown_ = id;
         }
         has_user_defined_ = !user_defined.empty();
@@ -80,7 +79,8 @@ public:
         if (!has_user_defined_) return cut;
         if (const std::size_t size = user_defined_size(piece); size > 0) return size;
         std::size_t at = decode_utf8_character(piece).size;
-        while (at < cut && user_defined_size(piece.substr(at)) == 0) at += decode_utf8_character(piece.substr(at)).size;
+        while (at < cut && user_defined_size(piece.substr(at)) == 0)
+            at += decode_utf8_character(piece.substr(at)).size;
         return std::min(at, cut);
     }
 
@@ -127,16 +127,18 @@ private:
             const auto& [text, score, type] = tokens_[id];
             if (text.empty()) throw Error("expected tokens with a text, got none for " + std::to_string(id));
             vocabulary_.add(text, id);
-            is_piece[id] = joins_control || type == SentencePieceType::normal ||
-                           type == SentencePieceType::user_defined;
+            is_piece[id] =
+                joins_control || type == SentencePieceType::normal || type == SentencePieceType::user_defined;
             if (type == SentencePieceType::unused) {
-                throw Error("expected byte-pair tokens that are all used, got \"" + text + "\", which is not");
+                throw Error("expected byte-pair tokens that are all used, got \"" + text +
+                            "\", which is not");
             }
             if (is_piece[id]) pieces.add(text, id);
         }
         TokenId next = static_cast<TokenId>(tokens_.size());
         for (TokenId id = 0; id < tokens_.size(); ++id) {
-            for (std::string_view rest = is_piece[id] ? std::string_view(tokens_[id].text) : ""; !rest.empty();) {
+            for (std::string_view rest = is_piece[id] ? std::string_view(tokens_[id].text) : "";
+                 !rest.empty();) {
                 const std::string_view character = rest.substr(0, decode_utf8_character(rest).size);
                 if (pieces.find(character) == detail::absent) pieces.add(character, next++);
                 rest.remove_prefix(character.size());
@@ -161,7 +163,8 @@ private:
             if (!pieces.has(id)) continue;
             const std::string_view text = tokens_[id].text;
             const auto rank = static_cast<std::uint32_t>(
-                std::lower_bound(scores.begin(), scores.end(), tokens_[id].score, std::greater<>()) - scores.begin());
+                std::lower_bound(scores.begin(), scores.end(), tokens_[id].score, std::greater<>()) -
+                scores.begin());
             for (std::size_t cut = decode_utf8_character(text).size; cut < text.size();
                  cut += decode_utf8_character(text.substr(cut)).size) {
                 const TokenId left = pieces.find(text.substr(0, cut));
@@ -183,7 +186,8 @@ private:
         while (!text.empty()) {
             const std::size_t size = decode_utf8_character(text).size;
             for (std::size_t i = 0; i < size; ++i)
-                to.push(bytes_[static_cast<unsigned char>(text[i])], offset, i + 1 == size ? offset + size : offset);
+                to.push(bytes_[static_cast<unsigned char>(text[i])], offset,
+                        i + 1 == size ? offset + size : offset);
             text.remove_prefix(size);
             offset += size;
         }

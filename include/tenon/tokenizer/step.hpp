@@ -13,8 +13,8 @@ inline constexpr char type_tag = 0;
 
 }  // namespace detail
 
-/// One of the steps that a tokenizer is made of: a struct of fields whose `apply(arguments...)` is what it does.
-/// A program contains only the steps that it names. Copies share the fields.
+/// One of the steps that a tokenizer is made of: a struct of fields whose `apply(arguments...)` is what it
+/// does. A program contains only the steps that it names. Copies share the fields.
 template <class... Arguments>
 class Step {
 public:

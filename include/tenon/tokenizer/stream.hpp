@@ -15,8 +15,8 @@ namespace tenon {
 
 /// Encodes text that comes in parts: the ids are those of the whole text, wherever it is cut. Holds a bounded
 /// buffer, or as much as has no place to be cut at: the longest piece, or a run without spaces, or all of the
-/// text where the tokenizer has a step that must see all. Padding and truncation are not done. The tokenizer must
-/// outlive it.
+/// text where the tokenizer has a step that must see all. Padding and truncation are not done. The tokenizer
+/// must outlive it.
 class StreamEncoder {
 public:
     explicit StreamEncoder(const Tokenizer& tokenizer, EncodeOptions options = {})
@@ -142,13 +142,14 @@ private:
         for (std::string_view rest = pending_; !rest.empty();) {
             const Utf8Character character = decode_utf8_character(rest);
             if (character.is_cut_off && !is_whole) return;
-            if (character.code_point == Utf8Character::invalid) throw Error("expected tokens of UTF-8, got others");
+            if (character.code_point == Utf8Character::invalid)
+                throw Error("expected tokens of UTF-8, got others");
             rest.remove_prefix(character.size);
         }
     }
 
-    /// Returns what a text has beyond what was shown of it; of its ids keeps those that were not shown before,
-    /// for what they do to the next.
+    /// Returns what a text has beyond what was shown of it; of its ids keeps those that were not shown
+    /// before, for what they do to the next.
     std::string show(const std::string& text) {
         const bool goes_on = text.starts_with(shown_);
         std::string more = goes_on ? text.substr(shown_.size())

@@ -29,10 +29,10 @@ class PartEncoder;
 /// How to encode a text.
 struct EncodeOptions {
     SpecialTokens special_tokens = SpecialTokens::recognized;  ///< what those in the text are
-    bool add_special_tokens = true;      ///< whether the template's tokens are put around the text
-    bool truncate = true;                ///< whether the tokenizer's truncation, if it has one, is done
-    bool pad = true;                     ///< whether its padding is
-    bool refuse_invalid_utf8 = false;    ///< whether bytes that are no UTF-8 are an error, not characters
+    bool add_special_tokens = true;    ///< whether the template's tokens are put around the text
+    bool truncate = true;              ///< whether the tokenizer's truncation, if it has one, is done
+    bool pad = true;                   ///< whether its padding is
+    bool refuse_invalid_utf8 = false;  ///< whether bytes that are no UTF-8 are an error, not characters
 };
 
 /// How to decode tokens.
@@ -47,7 +47,9 @@ class Tokenizer {
 public:
     /// Throws Error where the parts contradict each other.
     explicit Tokenizer(TokenizerParts parts)
-        : truncation_(parts.truncation), padding_(parts.padding), core_(std::make_shared<const Core>(std::move(parts))) {}
+        : truncation_(parts.truncation),
+          padding_(parts.padding),
+          core_(std::make_shared<const Core>(std::move(parts))) {}
 
     /// Reads a tokenizer file, or a folder that has one: see read_tokenizer in read_tokenizer.hpp, the header
     /// that defines this. Throws FileError.
@@ -80,7 +82,9 @@ public:
     std::size_t vocabulary_size() const { return core_->kinds.size(); }
 
     bool has_token(TokenId id) const { return id < core_->kinds.size() && core_->kinds[id] != Kind::none; }
-    bool is_special(TokenId id) const { return id < core_->kinds.size() && core_->kinds[id] == Kind::special; }
+    bool is_special(TokenId id) const {
+        return id < core_->kinds.size() && core_->kinds[id] == Kind::special;
+    }
 
     /// A token as its file writes it. Throws Error for an id that is no token's.
     std::string_view token_text(TokenId id) const {
@@ -89,8 +93,8 @@ public:
         return added ? std::string_view(added->content) : model()[id];
     }
 
-    /// The bytes that a token stands for in text, as far as they do not hang on others. Throws Error for an id
-    /// that is no token's.
+    /// The bytes that a token stands for in text, as far as they do not hang on others. Throws Error for an
+    /// id that is no token's.
     std::string token_bytes(TokenId id) const {
         require_token(id);
         const AddedToken* added = added_token(id);
@@ -127,14 +131,16 @@ public:
     }
 
     /// The tokens of two texts, as the template joins them. Throws as `encode_ids` does.
-    Encoding encode_pair(std::string_view first, std::string_view second, const EncodeOptions& options = {}) const {
+    Encoding encode_pair(std::string_view first, std::string_view second,
+                         const EncodeOptions& options = {}) const {
         const std::string_view texts[] = {first, second};
         return encode_texts(texts, options);
     }
 
     /// The tokens of many texts, on several threads, padded to one length if the tokenizer pads. Throws as
     /// `encode_ids` does.
-    std::vector<Encoding> encode_batch(std::span<const std::string_view> texts, EncodeOptions options = {}) const {
+    std::vector<Encoding> encode_batch(std::span<const std::string_view> texts,
+                                       EncodeOptions options = {}) const {
         std::vector<Encoding> encodings(texts.size());
         const bool pads = std::exchange(options.pad, false) && padding_;
         encode_parallel(texts, [&](std::size_t i) { encodings[i] = encode(texts[i], options); });
@@ -150,14 +156,16 @@ public:
         return ids;
     }
 
-    /// Whether tokens stand for bytes, one after the other: `decode_bytes` of some of them is a part of that of all.
+    /// Whether tokens stand for bytes, one after the other: `decode_bytes` of some of them is a part of that
+    /// of all.
     bool decodes_bytes() const { return core_->decodes_bytes; }
 
     /// The text of tokens. Throws Error for an id that is no token's, and for what the options refuse.
     std::string decode(std::span<const TokenId> ids, const DecodeOptions& options = {}) const {
         if (!core_->decodes_bytes) return detail::decode(parts().decoder, texts_of(ids, options));
         std::string bytes = decode_bytes(ids, options), text;
-        if (options.refuse_invalid_utf8 && !detail::is_valid_utf8(bytes)) throw Error("expected tokens of UTF-8");
+        if (options.refuse_invalid_utf8 && !detail::is_valid_utf8(bytes))
+            throw Error("expected tokens of UTF-8");
         detail::finish_utf8(bytes, text);
         return text;
     }
@@ -230,9 +238,9 @@ private:
         }
 
         detail::Pipeline pipeline;
-        std::vector<Kind> kinds;  // by id
-        bool decodes_bytes = false;  // the decoder does nothing but join the bytes of tokens
-        bool keeps_added = false;    // of which those of added tokens are their text's
+        std::vector<Kind> kinds;                   // by id
+        bool decodes_bytes = false;                // the decoder does nothing but join the bytes of tokens
+        bool keeps_added = false;                  // of which those of added tokens are their text's
         std::optional<Surroundings> surroundings;  // none if the template drops or repeats a text
     };
 
@@ -257,9 +265,10 @@ private:
 
     void require_token(TokenId id) const {
         if (has_token(id)) return;
-        throw Error(id < vocabulary_size() ? "expected the id of a token, got " + std::to_string(id) + ", which none has"
-                                           : "expected a token id below " + std::to_string(vocabulary_size()) +
-                                                 ", got " + std::to_string(id));
+        throw Error(id < vocabulary_size()
+                        ? "expected the id of a token, got " + std::to_string(id) + ", which none has"
+                        : "expected a token id below " + std::to_string(vocabulary_size()) + ", got " +
+                              std::to_string(id));
     }
 
     const AddedToken* added_token(TokenId id) const {
@@ -307,8 +316,9 @@ private:
         if (is_cut) {
             const std::size_t added =
                 options.add_special_tokens ? detail::count_added(parts().post_processor, texts.size()) : 0;
-            detail::truncate(encoded.parts[0].encoding, texts.size() > 1 ? &encoded.parts[1].encoding : nullptr,
-                             *truncation_, truncation_->max_length - std::min(added, truncation_->max_length));
+            detail::truncate(encoded.parts[0].encoding,
+                             texts.size() > 1 ? &encoded.parts[1].encoding : nullptr, *truncation_,
+                             truncation_->max_length - std::min(added, truncation_->max_length));
         }
         Encoding whole = detail::process(parts().post_processor, std::move(encoded));
         if (options.pad && padding_) detail::pad({&whole, 1}, *padding_);
@@ -317,8 +327,8 @@ private:
 
     /// Cuts a text off after the piece with which it is long enough, as Hugging Face's tokenizers do: that
     /// decides which of two texts is the longer. They don't look at added tokens.
-    void limit(Encoding& encoding, const std::vector<std::size_t>& ends, const std::vector<std::size_t>& added_ends,
-               std::size_t index) const {
+    void limit(Encoding& encoding, const std::vector<std::size_t>& ends,
+               const std::vector<std::size_t>& added_ends, std::size_t index) const {
         if (truncation_->strategy == TruncationStrategy::only_second && index == 0) return;
         const std::size_t size = encoding.ids.size(), wanted = truncation_->max_length;
         const auto is_added = [&](std::size_t end) {

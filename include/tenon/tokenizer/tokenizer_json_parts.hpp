@@ -41,7 +41,8 @@ inline bool flag_or(const Json& json, std::string_view key, bool otherwise) {
 
 inline std::uint32_t number_of(const Json& json) {
     const std::int64_t number = json.integer();
-    if (number < 0 || number > std::numeric_limits<std::uint32_t>::max()) json.fail("a whole number below 4294967296");
+    if (number < 0 || number > std::numeric_limits<std::uint32_t>::max())
+        json.fail("a whole number below 4294967296");
     return static_cast<std::uint32_t>(number);
 }
 
@@ -182,8 +183,9 @@ inline PreTokenizer read_pre_tokenizer(std::optional<Json> json) {
         if (type == "ByteLevel") {
             steps.push_back(read_byte_level(step));
         } else if (type == "Split") {
-            steps.push_back(pre_tokenizer::Split{pattern_of(step.at("pattern")), behavior_of(step.at("behavior")),
-                                  flag_or(step, "invert", false)});
+            steps.push_back(pre_tokenizer::Split{pattern_of(step.at("pattern")),
+                                                 behavior_of(step.at("behavior")),
+                                                 flag_or(step, "invert", false)});
         } else if (type == "BertPreTokenizer") {
             steps.push_back(BertPreTokenizer{});
         } else if (type == "Whitespace") {
@@ -241,7 +243,8 @@ inline std::vector<post_processor::TemplatePiece> read_template(const Json& json
 }
 
 inline post_processor::TemplateProcessing read_template_processing(const Json& json) {
-    post_processor::TemplateProcessing step{read_template(json.at("single")), read_template(json.at("pair")), {}};
+    post_processor::TemplateProcessing step{
+        read_template(json.at("single")), read_template(json.at("pair")), {}};
     for (const Json member : json.at("special_tokens").members()) {
         post_processor::TemplateProcessing::Special special{std::string(member.key()), {}};
         for (const Json id : member.at("ids").elements()) special.tokens.push_back({"", number_of(id)});
@@ -256,7 +259,8 @@ inline post_processor::TemplateProcessing read_template_processing(const Json& j
     for (const auto* pieces : {&step.single, &step.pair}) {
         for (const post_processor::TemplatePiece& piece : *pieces) {
             if (!piece.sequence && !step.find(piece.name))
-                json.at("special_tokens").fail("the special token \"" + piece.name + "\", which the template names");
+                json.at("special_tokens")
+                    .fail("the special token \"" + piece.name + "\", which the template names");
         }
     }
     return step;
@@ -270,11 +274,12 @@ inline PostProcessor read_post_processor(std::optional<Json> json) {
         if (type == "TemplateProcessing") {
             steps.push_back(read_template_processing(step));
         } else if (type == "BertProcessing") {
-            steps.push_back(BertProcessing{read_named_token(step.at("sep")), read_named_token(step.at("cls"))});
+            steps.push_back(
+                BertProcessing{read_named_token(step.at("sep")), read_named_token(step.at("cls"))});
         } else if (type == "RobertaProcessing") {
-            steps.push_back(RobertaProcessing{read_named_token(step.at("sep")), read_named_token(step.at("cls")),
-                                              flag_or(step, "trim_offsets", true),
-                                              flag_or(step, "add_prefix_space", true)});
+            steps.push_back(RobertaProcessing{
+                read_named_token(step.at("sep")), read_named_token(step.at("cls")),
+                flag_or(step, "trim_offsets", true), flag_or(step, "add_prefix_space", true)});
         } else if (type == "ByteLevel") {
             const pre_tokenizer::ByteLevel fields = read_byte_level(step);
             steps.push_back(ByteLevel{fields.add_prefix_space, fields.trim_offsets, fields.use_regex});
@@ -295,12 +300,13 @@ inline std::optional<Decoder> read_decoder(std::optional<Json> json) {
         } else if (type == "ByteLevel") {
             steps.push_back(ByteLevel{read_byte_level(step)});
         } else if (type == "WordPiece") {
-            steps.push_back(decoder::WordPiece{text_or(step, "prefix", "##"), flag_or(step, "cleanup", true)});
+            steps.push_back(
+                decoder::WordPiece{text_or(step, "prefix", "##"), flag_or(step, "cleanup", true)});
         } else if (type == "Metaspace") {
             steps.push_back(Metaspace{read_metaspace(step)});
         } else if (type == "CTC") {
-            steps.push_back(CTC{text_or(step, "pad_token", "<pad>"), text_or(step, "word_delimiter_token", "|"),
-                                flag_or(step, "cleanup", true)});
+            steps.push_back(CTC{text_or(step, "pad_token", "<pad>"),
+                                text_or(step, "word_delimiter_token", "|"), flag_or(step, "cleanup", true)});
         } else if (type == "Fuse") {
             steps.push_back(Fuse{});
         } else if (type == "Strip") {
@@ -317,7 +323,9 @@ inline std::optional<Decoder> read_decoder(std::optional<Json> json) {
     return steps;
 }
 
-inline Side side_of(const Json& json) { return named<Side>(json, {{"Left", Side::left}, {"Right", Side::right}}); }
+inline Side side_of(const Json& json) {
+    return named<Side>(json, {{"Left", Side::left}, {"Right", Side::right}});
+}
 
 inline std::optional<TruncationOptions> read_truncation(std::optional<Json> json) {
     if (!(json = not_null(json))) return std::nullopt;
@@ -370,7 +378,8 @@ inline std::vector<AddedToken> read_added_tokens(std::optional<Json> json) {
 inline std::string_view model_type(const Json& json, bool has_scores, bool has_merges) {
     if (const auto type = not_null(json.find("type"))) {
         return named<std::string_view>(
-            *type, {{"BPE", "BPE"}, {"WordPiece", "WordPiece"}, {"WordLevel", "WordLevel"}, {"Unigram", "Unigram"}});
+            *type,
+            {{"BPE", "BPE"}, {"WordPiece", "WordPiece"}, {"WordLevel", "WordLevel"}, {"Unigram", "Unigram"}});
     }
     if (has_scores) return "Unigram";
     if (has_merges) return "BPE";

@@ -67,11 +67,11 @@ private:
 /// What a unigram model does apart from its tokens.
 struct UnigramOptions {
     std::optional<TokenId> unknown = {};  ///< the token of characters that no other covers
-    bool byte_fallback = false;           ///< unknown characters become tokens <0x00> to <0xFF>, if those are there
+    bool byte_fallback = false;  ///< unknown characters become tokens <0x00> to <0xFF>, if those are there
     /// Of the tokens in text, the one that counts least; by itself the lowest of all scores.
     std::optional<double> lowest_score = {};
-    /// As SentencePiece does: sums of scores are rounded to float, and each unknown character has bytes of its
-    /// own, of which the last one stands for it.
+    /// As SentencePiece does: sums of scores are rounded to float, and each unknown character has bytes of
+    /// its own, of which the last one stands for it.
     bool is_sentence_piece = false;
 };
 
@@ -93,7 +93,8 @@ public:
             are_all_in_text &= token.is_in_text;
         }
         unknown_score_ = rounded(options_.lowest_score.value_or(lowest) - 10.0);
-        if (!are_all_in_text) in_text_ = vocabulary_.make_trie([](const auto& token) { return token.is_in_text; });
+        if (!are_all_in_text)
+            in_text_ = vocabulary_.make_trie([](const auto& token) { return token.is_in_text; });
         for (std::size_t byte = 0; byte < 256; ++byte)
             fallback_[byte] = vocabulary_.find(detail::byte_token(static_cast<std::uint8_t>(byte)));
     }

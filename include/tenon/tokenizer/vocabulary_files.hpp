@@ -13,9 +13,9 @@
 #include "tenon/core/error.hpp"
 #include "tenon/io/file.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
-#include "tenon/tokenizer/hash_tables.hpp"
 #include "tenon/tokenizer/byte_level.hpp"
 #include "tenon/tokenizer/byte_pair.hpp"
+#include "tenon/tokenizer/hash_tables.hpp"
 #include "tenon/tokenizer/parts.hpp"
 #include "tenon/tokenizer/unicode.hpp"
 
@@ -237,7 +237,8 @@ public:
     template <class Fail>
     void add_token(std::string_view written, Fail&& fail) {
         if (written.empty()) fail("expected tokens with at least one byte, got an empty one");
-        if (vocabulary_.find(written) != absent) fail("expected each token once, got \"" + std::string(written) + "\" twice");
+        if (vocabulary_.find(written) != absent)
+            fail("expected each token once, got \"" + std::string(written) + "\" twice");
         vocabulary_.add(written, vocabulary_.size());
     }
 
@@ -253,12 +254,13 @@ public:
         const TokenId left_id = id_of(std::string(left)), right_id = id_of(std::string(right));
         const TokenId result = id_of(std::string(left) + std::string(right));
         if (!merges_.add(left_id, right_id, {static_cast<std::uint32_t>(merges_.size()), result})) {
-            fail("expected each merge once, got \"" + written_bytes(left) + " " + written_bytes(right) + "\" again");
+            fail("expected each merge once, got \"" + written_bytes(left) + " " + written_bytes(right) +
+                 "\" again");
         }
     }
 
-    /// `special` are special tokens that the vocabulary holds, with their ids; `more` get ids if it lacks their
-    /// bytes.
+    /// `special` are special tokens that the vocabulary holds, with their ids; `more` get ids if it lacks
+    /// their bytes.
     TokenizerParts finish(std::vector<AddedToken> special, std::span<const std::string> more) {
         TokenId next = vocabulary_.size();
         std::vector<std::string> contents;
@@ -288,10 +290,10 @@ private:
 
 namespace tenon {
 
-/// A tokenizer of GPT-2's kind, whose tokens are byte strings (Sennrich et al. 2016; Radford et al. 2019). Takes
-/// the tokens' bytes by id, the merges from first to last, and the special tokens. Of those, one that the
-/// vocabulary holds keeps its id, and the others are appended. Throws Error if the vocabulary lacks a byte or a
-/// part or result of a merge, or if a token, a merge or a special token comes twice or is empty.
+/// A tokenizer of GPT-2's kind, whose tokens are byte strings (Sennrich et al. 2016; Radford et al. 2019).
+/// Takes the tokens' bytes by id, the merges from first to last, and the special tokens. Of those, one that
+/// the vocabulary holds keeps its id, and the others are appended. Throws Error if the vocabulary lacks a
+/// byte or a part or result of a merge, or if a token, a merge or a special token comes twice or is empty.
 inline TokenizerParts byte_pair_parts(std::span<const std::string> vocabulary,
                                       std::span<const std::pair<std::string, std::string>> merges,
                                       std::span<const std::string> special_tokens = {}) {
@@ -299,15 +301,17 @@ inline TokenizerParts byte_pair_parts(std::span<const std::string> vocabulary,
     const auto fail = [](const std::string& problem) { throw Error(problem); };
     for (const std::string& token : vocabulary) builder.add_token(detail::written_bytes(token), fail);
     for (std::size_t i = 0; i < merges.size(); ++i) {
-        builder.add_merge(merges[i].first, merges[i].second,
-                          [&](const std::string& problem) { fail("merge " + std::to_string(i) + ": " + problem); });
+        builder.add_merge(merges[i].first, merges[i].second, [&](const std::string& problem) {
+            fail("merge " + std::to_string(i) + ": " + problem);
+        });
     }
     return builder.finish({}, special_tokens);
 }
 
 /// Reads `vocab.json` and `merges.txt` of a folder, GPT-2's form. Tokens that are no byte and that no merge
 /// makes are special; `special_tokens` adds more. Throws FileError naming file and line.
-inline TokenizerParts read_gpt2_files(const std::string& folder, std::span<const std::string> special_tokens = {}) {
+inline TokenizerParts read_gpt2_files(const std::string& folder,
+                                      std::span<const std::string> special_tokens = {}) {
     const std::string vocabulary_path = folder + "/vocab.json";
     const std::string merges_path = folder + "/merges.txt";
     const std::vector<detail::WrittenMerge> merges = detail::read_merges(merges_path);

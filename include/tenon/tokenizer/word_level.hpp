@@ -22,7 +22,8 @@ public:
 
     /// Appends the token of a piece that begins at `offset`. Throws Error for an unknown word if the
     /// vocabulary lacks the unknown token.
-    void encode(std::string_view piece, std::size_t offset, detail::ModelScratch&, detail::TokenList& to) const {
+    void encode(std::string_view piece, std::size_t offset, detail::ModelScratch&,
+                detail::TokenList& to) const {
         if (piece.empty()) return;
         TokenId id = vocabulary_.find(piece);
         if (id == detail::absent) id = detail::unknown_id(vocabulary_, unknown_);

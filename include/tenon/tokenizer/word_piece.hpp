@@ -16,9 +16,9 @@ namespace tenon {
 
 /// The fields of a WordPiece model in tokenizer.json.
 struct WordPieceOptions {
-    std::string unknown = "[UNK]";          ///< the token of a word that can't be cut into tokens
-    std::string continuing_prefix = "##";   ///< what tokens within a word begin with
-    std::size_t longest_word = 100;         ///< in characters; a longer word is unknown
+    std::string unknown = "[UNK]";         ///< the token of a word that can't be cut into tokens
+    std::string continuing_prefix = "##";  ///< what tokens within a word begin with
+    std::size_t longest_word = 100;        ///< in characters; a longer word is unknown
 };
 
 /// WordPiece as BERT has it: of a word, again and again the longest token that the rest begins with (Schuster
@@ -43,11 +43,13 @@ public:
 
     /// Appends the tokens of a piece that begins at `offset`. Throws Error for an unknown word if the
     /// vocabulary lacks the unknown token.
-    void encode(std::string_view piece, std::size_t offset, detail::ModelScratch&, detail::TokenList& to) const {
+    void encode(std::string_view piece, std::size_t offset, detail::ModelScratch&,
+                detail::TokenList& to) const {
         const std::size_t count = to.ids.size();
         bool is_known = !is_too_long(piece);
         for (std::size_t at = 0; is_known && at < piece.size();) {
-            const Match match = longest_match(at == 0 ? detail::ByteTrie::root : continuing_, piece.substr(at));
+            const Match match =
+                longest_match(at == 0 ? detail::ByteTrie::root : continuing_, piece.substr(at));
             is_known = match.id != detail::absent;
             if (!is_known) break;
             to.push(match.id, offset + at, offset + at + match.size);

@@ -100,7 +100,8 @@ inline void write_pattern(JsonText& json, const TextPattern& pattern) {
 }
 
 inline std::string_view name_of(SplitBehavior behavior) {
-    constexpr std::string_view names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+    constexpr std::string_view names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
+                                          "Contiguous"};
     return names[static_cast<std::size_t>(behavior)];
 }
 
@@ -112,7 +113,11 @@ inline void write_step(JsonText& json, const NormalizerStep& step) {
         bert->strip_accents ? json.flag(*bert->strip_accents) : json.word("null");
         json.key("lowercase").flag(bert->lowercase);
     } else if (const auto* strip = step.get_if<Strip>()) {
-        json.begin_type("Strip").key("strip_left").flag(strip->strip_left).key("strip_right").flag(strip->strip_right);
+        json.begin_type("Strip")
+            .key("strip_left")
+            .flag(strip->strip_left)
+            .key("strip_right")
+            .flag(strip->strip_right);
     } else if (step.get_if<StripAccents>()) {
         json.begin_type("StripAccents");
     } else if (const auto* unicode = step.get_if<Unicode>()) {
@@ -123,7 +128,9 @@ inline void write_step(JsonText& json, const NormalizerStep& step) {
     } else if (step.get_if<Nmt>()) {
         json.begin_type("Nmt");
     } else if (const auto* precompiled = step.get_if<Precompiled>()) {
-        json.begin_type("Precompiled").key("precompiled_charsmap").text(write_base64(precompiled->charsmap.bytes()));
+        json.begin_type("Precompiled")
+            .key("precompiled_charsmap")
+            .text(write_base64(precompiled->charsmap.bytes()));
     } else if (const auto* replace = step.get_if<Replace>()) {
         write_pattern(json.begin_type("Replace"), replace->pattern);
         json.key("content").text(replace->content);
@@ -137,7 +144,8 @@ inline void write_step(JsonText& json, const NormalizerStep& step) {
     json.end('}');
 }
 
-inline void write_byte_level_fields(JsonText& json, bool add_prefix_space, bool trim_offsets, bool use_regex) {
+inline void write_byte_level_fields(JsonText& json, bool add_prefix_space, bool trim_offsets,
+                                    bool use_regex) {
     json.begin_type("ByteLevel").key("add_prefix_space").flag(add_prefix_space);
     json.key("trim_offsets").flag(trim_offsets).key("use_regex").flag(use_regex);
 }
@@ -145,7 +153,10 @@ inline void write_byte_level_fields(JsonText& json, bool add_prefix_space, bool 
 inline void write_metaspace(JsonText& json, const pre_tokenizer::Metaspace& step) {
     constexpr std::string_view schemes[] = {"first", "never", "always"};
     json.begin_type("Metaspace").key("replacement").text(step.replacement);
-    json.key("prepend_scheme").text(schemes[static_cast<std::size_t>(step.prepend_scheme)]).key("split").flag(step.split);
+    json.key("prepend_scheme")
+        .text(schemes[static_cast<std::size_t>(step.prepend_scheme)])
+        .key("split")
+        .flag(step.split);
 }
 
 inline void write_step(JsonText& json, const PreTokenizerStep& step) {
@@ -182,11 +193,16 @@ inline void write_step(JsonText& json, const DecoderStep& step) {
     if (const auto* suffix = step.get_if<BPEDecoder>()) {
         json.begin_type("BPEDecoder").key("suffix").text(suffix->suffix);
     } else if (const auto* bytes = step.get_if<ByteLevel>()) {
-        write_byte_level_fields(json, bytes->fields.add_prefix_space, bytes->fields.trim_offsets, bytes->fields.use_regex);
+        write_byte_level_fields(json, bytes->fields.add_prefix_space, bytes->fields.trim_offsets,
+                                bytes->fields.use_regex);
     } else if (step.get_if<Bytes>()) {
         write_byte_level_fields(json, true, true, true);
     } else if (const auto* word_piece = step.get_if<decoder::WordPiece>()) {
-        json.begin_type("WordPiece").key("prefix").text(word_piece->prefix).key("cleanup").flag(word_piece->cleanup);
+        json.begin_type("WordPiece")
+            .key("prefix")
+            .text(word_piece->prefix)
+            .key("cleanup")
+            .flag(word_piece->cleanup);
     } else if (const auto* metaspace = step.get_if<Metaspace>()) {
         write_metaspace(json, metaspace->fields);
     } else if (const auto* ctc = step.get_if<CTC>()) {
@@ -244,7 +260,10 @@ inline void write_step(JsonText& json, const PostProcessorStep& step) {
     } else if (const auto* roberta = step.get_if<RobertaProcessing>()) {
         write_named_token(json.begin_type("RobertaProcessing"), "sep", roberta->sep);
         write_named_token(json, "cls", roberta->cls);
-        json.key("trim_offsets").flag(roberta->trim_offsets).key("add_prefix_space").flag(roberta->add_prefix_space);
+        json.key("trim_offsets")
+            .flag(roberta->trim_offsets)
+            .key("add_prefix_space")
+            .flag(roberta->add_prefix_space);
     } else if (const auto* bytes = step.get_if<post_processor::ByteLevel>()) {
         write_byte_level_fields(json, bytes->add_prefix_space, bytes->trim_offsets, bytes->use_regex);
     } else {
@@ -399,8 +418,8 @@ inline std::string tokenizer_json(const Tokenizer& tokenizer) {
     return json.end('}').take();
 }
 
-/// Writes a tokenizer.json, which appears whole or not at all. Throws FileError, and Error as `tokenizer_json`
-/// does.
+/// Writes a tokenizer.json, which appears whole or not at all. Throws FileError, and Error as
+/// `tokenizer_json` does.
 inline void write_tokenizer_json(const Tokenizer& tokenizer, const std::string& path) {
     write_file(path, tokenizer_json(tokenizer));
 }
