@@ -11,6 +11,7 @@
 #include "tenon/tokenizer/pattern_scanner.hpp"
 #include "tenon/tokenizer/text_pattern.hpp"
 
+using tenon::RegexDialect;
 using tenon::detail::KnownPatterns;
 using tenon::detail::PatternScanner;
 using tenon::detail::PieceScanner;
@@ -39,15 +40,20 @@ std::vector<std::string> strings(const std::vector<std::string_view>& views) {
 }
 
 std::shared_ptr<const PieceScanner> known(std::string_view pattern) {
-    return tenon::detail::known_scanner({std::string(pattern)});
+    return tenon::detail::known_scanner({std::string(pattern)}, RegexDialect::rust);
+}
+
+std::shared_ptr<const PieceScanner> scanner_of(const KnownPatterns& known) {
+    return tenon::detail::known_scanner(strings(known.patterns), RegexDialect::rust);
 }
 
 /// The pieces that regular expressions cut, one after the other.
 class Reference {
 public:
-    explicit Reference(const std::vector<std::string>& patterns) {
-        for (const std::string& pattern : patterns)
-            scanners_.emplace_back(tenon::TextPattern::regex(pattern));
+    explicit Reference(const KnownPatterns& known) {
+        for (const std::string_view pattern : known.patterns)
+            scanners_.emplace_back(tenon::TextPattern::regex(
+                std::string(pattern), known.is_of_rust ? RegexDialect::rust : RegexDialect::oniguruma));
     }
 
     Pieces pieces(std::string_view text) const {
@@ -128,13 +134,18 @@ TEST_CASE("a pattern that is written otherwise has no scanner of its own") {
     CHECK_FALSE(tenon::detail::known_scanner(strings({patterns::gpt2, patterns::gpt2})));
 }
 
+TEST_CASE("a pattern that is written alike may mean something else to Oniguruma") {
+    const std::vector<std::string> possessive = strings({patterns::gpt4_possessive});
+    CHECK(tenon::detail::known_scanner(possessive, RegexDialect::rust));
+    CHECK_FALSE(tenon::detail::known_scanner(possessive, RegexDialect::oniguruma));
+}
+
 TEST_CASE("scanners agree with their patterns on random text") {
     const std::vector<std::string> parts = parts_of_text();
     for (const KnownPatterns& patterns : tenon::detail::known_patterns()) {
-        const std::vector<std::string> texts = strings(patterns.patterns);
-        const auto scanner = tenon::detail::known_scanner(texts);
-        const Reference reference(texts);
-        CAPTURE(texts.back());
+        const auto scanner = scanner_of(patterns);
+        const Reference reference(patterns);
+        CAPTURE(patterns.patterns.back());
         std::mt19937 generator(1);
         int differences = 0;
         for (int i = 0; i < 6000; ++i) {
@@ -173,10 +184,9 @@ TEST_CASE("every code point is of the kind that its category says") {
 
 TEST_CASE("scanners agree with their patterns where kinds meet") {
     for (const KnownPatterns& patterns : tenon::detail::known_patterns()) {
-        const std::vector<std::string> texts = strings(patterns.patterns);
-        const auto scanner = tenon::detail::known_scanner(texts);
-        const Reference reference(texts);
-        CAPTURE(texts.back());
+        const auto scanner = scanner_of(patterns);
+        const Reference reference(patterns);
+        CAPTURE(patterns.patterns.back());
         int differences = 0;
         tenon::detail::KindSet last = 0;
         for (char32_t c = 1; c < 0x3400; ++c) {
@@ -195,7 +205,7 @@ TEST_CASE("scanners agree with their patterns where kinds meet") {
 TEST_CASE("pieces that are settled stay whatever follows") {
     const std::vector<std::string> parts = parts_of_text();
     for (const KnownPatterns& patterns : tenon::detail::known_patterns()) {
-        const auto scanner = tenon::detail::known_scanner(strings(patterns.patterns));
+        const auto scanner = scanner_of(patterns);
         CAPTURE(patterns.patterns.back());
         std::mt19937 generator(2);
         int differences = 0;
@@ -220,7 +230,7 @@ TEST_CASE("pieces that are settled stay whatever follows") {
 TEST_CASE("pieces end before a space that follows another character, and hang on nothing before it") {
     const std::vector<std::string> parts = parts_of_text();
     for (const KnownPatterns& patterns : tenon::detail::known_patterns()) {
-        const auto scanner = tenon::detail::known_scanner(strings(patterns.patterns));
+        const auto scanner = scanner_of(patterns);
         CAPTURE(patterns.patterns.back());
         std::mt19937 generator(3);
         int differences = 0;

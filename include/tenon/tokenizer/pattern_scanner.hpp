@@ -44,7 +44,7 @@ private:
 /// The scanner of a pattern: one written for it, if there is one.
 inline std::shared_ptr<const PieceScanner> scanner_of(const TextPattern& pattern) {
     if (pattern.is_regex()) {
-        if (auto known = known_scanner({pattern.text()})) return known;
+        if (auto known = known_scanner({pattern.text()}, pattern.dialect())) return known;
     }
     return std::make_shared<PatternScanner>(pattern);
 }
