@@ -13,8 +13,8 @@
 #include "tenon/tokenizer/base64.hpp"
 #include "tenon/tokenizer/byte_level.hpp"
 #include "tenon/tokenizer/byte_pair.hpp"
-#include "tenon/tokenizer/piece_scanner.hpp"
 #include "tenon/tokenizer/pre_tokenizers.hpp"
+#include "tenon/tokenizer/published_patterns.hpp"
 #include "tenon/tokenizer/tiktoken_file.hpp"
 #include "tenon/tokenizer/tokenizer.hpp"
 
@@ -31,7 +31,7 @@ inline std::string tiktoken_pattern(const TokenizerParts& parts) {
     const PreTokenizer& steps = parts.pre_tokenizer;
     const auto* bytes = steps.empty() ? nullptr : steps.back().get_if<pre_tokenizer::ByteLevel>();
     if (bytes && !bytes->add_prefix_space) {
-        if (steps.size() == 1 && bytes->use_regex) return std::string(Gpt2Scanner::pattern);
+        if (steps.size() == 1 && bytes->use_regex) return std::string(patterns::gpt2);
         const auto* split = steps.size() == 2 ? steps[0].get_if<pre_tokenizer::Split>() : nullptr;
         if (split && !bytes->use_regex && split->pattern.is_regex() && !split->invert &&
             split->behavior == SplitBehavior::isolated)
