@@ -30,13 +30,34 @@ struct ModelState {
     std::vector<std::size_t>* ends = nullptr;  // if wanted: the number of tokens after each piece
 };
 
-/// Appends the tokens of a piece that is not to be cut; of short ones, it keeps them.
+/// Appends the tokens of a piece that was not found by a key, and keeps them.
+template <class Model>
+void encode_long(const Model& model, std::string_view bytes, std::size_t offset, ModelState& state) {
+    std::vector<TokenId>& ids = state.tokens.ids;
+    if (bytes.empty() || bytes.size() > PieceCache::LongEntry::maximum_size)
+        return model.encode(bytes, offset, state.scratch, state.tokens);
+    PieceCache::LongEntry& entry = state.cache.long_entry(bytes);
+    if (entry.is_of(bytes)) {
+        ids.insert(ids.end(), entry.tokens, entry.tokens + entry.count);
+        return;
+    }
+    const std::size_t before = ids.size();
+    model.encode(bytes, offset, state.scratch, state.tokens);
+    const std::size_t count = ids.size() - before;
+    if (count > PieceCache::LongEntry::maximum_tokens) return;
+    entry.size = static_cast<std::uint8_t>(bytes.size());
+    entry.count = static_cast<std::uint8_t>(count);
+    std::copy(bytes.begin(), bytes.end(), entry.bytes);
+    std::copy_n(ids.begin() + static_cast<std::ptrdiff_t>(before), count, entry.tokens);
+}
+
+/// Appends the tokens of a piece that is not to be cut, and keeps them.
 template <class Model>
 void encode_uncut(const Model& model, std::string_view text, Span piece, ModelState& state) {
     TokenList& tokens = state.tokens;
     const std::string_view bytes = part(text, piece);
-    if (tokens.has_spans || bytes.size() > PieceKey::maximum_size)
-        return model.encode(bytes, piece.begin, state.scratch, tokens);
+    if (tokens.has_spans) return model.encode(bytes, piece.begin, state.scratch, tokens);
+    if (bytes.size() > PieceKey::maximum_size) return encode_long(model, bytes, piece.begin, state);
     const PieceKey key = key_of_piece(bytes, text.substr(piece.begin));
     PieceCache::Entry& entry = state.cache.entry(key);
     if (entry.key != key) {
@@ -44,16 +65,25 @@ void encode_uncut(const Model& model, std::string_view text, Span piece, ModelSt
         if constexpr (requires { model.whole_piece(key); }) whole = model.whole_piece(key);
         if (whole == absent) {
             const std::size_t before = tokens.ids.size();
-            model.encode(bytes, piece.begin, state.scratch, tokens);
+            encode_long(model, bytes, piece.begin, state);
             const std::size_t count = tokens.ids.size() - before;
-            if (count > PieceCache::maximum_tokens) return;
+            if (count > PieceCache::Entry::maximum_tokens) {
+                entry = {key, PieceCache::Entry::elsewhere, {}};
+                return;
+            }
             entry = {key, static_cast<std::uint32_t>(count), {}};
             std::copy_n(tokens.ids.begin() + static_cast<std::ptrdiff_t>(before), count, entry.tokens);
             return;
         }
         entry = {key, 1, {whole}};
     }
-    tokens.ids.insert(tokens.ids.end(), entry.tokens, entry.tokens + entry.count);
+    if (entry.count == 1) {
+        tokens.ids.push_back(entry.tokens[0]);
+    } else if (entry.count == PieceCache::Entry::elsewhere) {
+        encode_long(model, bytes, piece.begin, state);
+    } else {
+        tokens.ids.insert(tokens.ids.end(), entry.tokens, entry.tokens + entry.count);
+    }
 }
 
 /// Appends the tokens of pieces of a text.

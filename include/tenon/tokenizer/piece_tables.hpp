@@ -70,27 +70,50 @@ private:
     std::vector<Slot> slots_ = std::vector<Slot>(1);
 };
 
-/// Remembers the tokens of pieces seen lately. Its memory is fixed: of two pieces that want the same place,
-/// the later one has it.
+/// Remembers the tokens of pieces seen lately: of short ones that have few, found by their keys, and of
+/// others that are not too long. Its memory is fixed: of two pieces that want the same place, the later one
+/// has it.
 class PieceCache {
 public:
-    /// Of short pieces with more tokens than this, none is remembered.
-    static constexpr std::size_t maximum_tokens = 3;
-
+    /// The tokens of a short piece.
     struct Entry {
+        static constexpr std::size_t maximum_tokens = 3;
+        static constexpr std::uint32_t elsewhere =
+            absent;  // the count of a piece that has more: see LongEntry
+
         PieceKey key{0, 0};  // no piece has this key
         std::uint32_t count = 0;
         TokenId tokens[maximum_tokens] = {};
     };
 
-    /// A cache worth its building for `bytes` bytes of text, 512 KiB at most.
+    /// The tokens of a longer piece, or of a short one that has many.
+    struct LongEntry {
+        static constexpr std::size_t maximum_size = 62, maximum_tokens = 16;
+
+        std::uint8_t size = 0;  // no piece has this size
+        std::uint8_t count = 0;
+        char bytes[maximum_size] = {};
+        TokenId tokens[maximum_tokens] = {};
+
+        bool is_of(std::string_view piece) const {
+            return size == piece.size() && std::memcmp(bytes, piece.data(), size) == 0;
+        }
+    };
+
+    /// A cache worth its building for `bytes` bytes of text, 4 MiB at most.
     explicit PieceCache(std::size_t bytes)
-        : entries_(std::bit_ceil(std::clamp<std::size_t>(bytes / 32, 1, std::size_t{1} << 14))) {}
+        : entries_(std::bit_ceil(std::clamp<std::size_t>(bytes / 32, 1, std::size_t{1} << 16))),
+          long_entries_(std::bit_ceil(std::clamp<std::size_t>(bytes / 256, 1, std::size_t{1} << 14))) {}
 
     Entry& entry(const PieceKey& key) { return entries_[key.hash() & (entries_.size() - 1)]; }
 
+    LongEntry& long_entry(std::string_view piece) {
+        return long_entries_[(hash_bytes(piece) >> 32) & (long_entries_.size() - 1)];
+    }
+
 private:
     std::vector<Entry> entries_;
+    std::vector<LongEntry> long_entries_;
 };
 
 }  // namespace tenon::detail
