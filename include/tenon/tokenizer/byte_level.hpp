@@ -5,14 +5,16 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tenon/tokenizer/aligned_text.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
 #include "tenon/tokenizer/decoder.hpp"
-#include "tenon/tokenizer/known_scanners.hpp"
 #include "tenon/tokenizer/piece_scanner.hpp"
 #include "tenon/tokenizer/pre_tokenizer.hpp"
+#include "tenon/tokenizer/published_patterns.hpp"
 #include "tenon/tokenizer/unicode.hpp"
+#include "tenon/tokenizer/word_scanners.hpp"
 
 namespace tenon {
 
@@ -33,6 +35,12 @@ inline void write_byte_level(AlignedText::Rewriter& writer, std::size_t size) {
 inline std::string bytes_of_written(std::string_view token) {
     std::string bytes;
     return append_read_bytes(bytes, token) ? bytes : std::string(token);
+}
+
+inline const std::shared_ptr<const PieceScanner>& gpt2_scanner() {
+    static const std::shared_ptr<const PieceScanner> scanner =
+        std::make_shared<KnownScanner<Gpt2Scanner>>(std::vector{std::string(patterns::gpt2)});
+    return scanner;
 }
 
 }  // namespace detail

@@ -67,8 +67,4 @@ inline std::shared_ptr<const PieceScanner> known_scanner(std::vector<std::string
     return nullptr;
 }
 
-inline std::shared_ptr<const PieceScanner> gpt2_scanner() {
-    return known_scanner({std::string(patterns::gpt2)});
-}
-
 }  // namespace tenon::detail

@@ -35,6 +35,9 @@ public:
     std::span<const std::string> patterns() const override { return patterns_; }
     bool ends_before_spaces() const override { return false; }
     std::size_t settled(std::string_view) const override { return 0; }
+    std::shared_ptr<const PieceScanner> joined(std::vector<std::string> patterns) const override {
+        return known_scanner(std::move(patterns));
+    }
 
 private:
     TextPattern pattern_;

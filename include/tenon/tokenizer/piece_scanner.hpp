@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,6 +28,9 @@ public:
     /// Pieces of a text that end here or before it end there whatever follows the text; 0 where that isn't
     /// known.
     virtual std::size_t settled(std::string_view text) const = 0;
+
+    /// The scanner written for several patterns, of which this one's are the last, if there is one.
+    virtual std::shared_ptr<const PieceScanner> joined(std::vector<std::string>) const { return nullptr; }
 };
 
 /// A scanner written for some patterns: see word_scanners.hpp.

@@ -14,7 +14,6 @@
 #include "tenon/tokenizer/added_tokens.hpp"
 #include "tenon/tokenizer/aligned_text.hpp"
 #include "tenon/tokenizer/character_classes.hpp"
-#include "tenon/tokenizer/known_scanners.hpp"
 #include "tenon/tokenizer/model.hpp"
 #include "tenon/tokenizer/normalizer.hpp"
 #include "tenon/tokenizer/parts.hpp"
@@ -116,7 +115,8 @@ private:
             patterns.insert(patterns.end(), more.begin(), more.end());
         }
         if (scanners.size() == 1) return scanners[0];
-        return scanners.size() == patterns.size() ? known_scanner(std::move(patterns)) : nullptr;
+        if (scanners.empty() || scanners.size() != patterns.size()) return nullptr;
+        return scanners.back()->joined(std::move(patterns));
     }
 
     void find_stream() {

@@ -14,7 +14,7 @@ namespace tenon::detail {
 //     piece_end(at, end)  where the piece ends that begins at `at`, which is before `end`
 //     settled(text)       up to where pieces end for good, whatever follows the text
 //
-// and does what the pattern beside it in known_scanner.hpp does.
+// and does what the pattern beside it in known_scanners.hpp does.
 
 /// The end of 's, 't, 'm, 'd, 'll, 've or 're at `at`, or `at`. Without case, ſ is an s.
 template <bool with_case>
