@@ -6,7 +6,7 @@
 int main(int count, char** paths) {
     for (int i = 1; i < count; ++i) {
         const auto tokenizer =
-            tenon::Tokenizer::load(paths[i]);  // any of the formats below; FileError says what is wrong
+            tenon::Tokenizer::load(paths[i]);  // any of the formats above; FileError says what is wrong
         const tenon::Encoding text = tokenizer.encode("Straße 🙂<|endoftext|>");
         for (std::size_t t = 0; t < text.ids.size(); ++t)
             std::cout << text.ids[t] << " at byte " << text.offsets[t].begin << ", ";
