@@ -5,10 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "tenon/tokenizer/added_tokens.hpp"
 #include "tenon/tokenizer/pipeline.hpp"
 #include "tenon/tokenizer/tokenizer.hpp"
-#include "tenon/tokenizer/unicode.hpp"
 
 namespace tenon::detail {
 
@@ -22,14 +20,7 @@ public:
         : tokenizer_(&tokenizer), surroundings_(add_special_tokens ? &tokenizer.surroundings() : nullptr) {}
 
     /// A late place where a text, of which more may follow, can be cut; 0 where none is found.
-    std::size_t last_cut(std::string_view text) const {
-        for (; !text.empty(); text = text.substr(0, text.size() / 2)) {
-            const std::size_t cut = tokenizer_->pipeline().last_cut(text);
-            // Where a run of whitespace ends hangs on what follows it.
-            if (cut == 0 || !is_white_space(last_character(text.substr(0, cut)))) return cut;
-        }
-        return 0;
-    }
+    std::size_t last_cut(std::string_view text) const { return tokenizer_->pipeline().last_cut(text); }
 
     /// The ids of a part. Throws Error where the model has no token for something in it.
     std::vector<TokenId> encode(std::string_view part, bool begins_text, bool ends_text) const {

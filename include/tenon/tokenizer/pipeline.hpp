@@ -97,8 +97,17 @@ public:
             }
         }
         if (stream_ != Stream::by_pieces) return 0;
-        const auto ignore = [](auto&&) {};
-        return for_each_known(text, SpecialTokens::recognized, ignore, ignore);
+        // Where a run of whitespace ends hangs on what follows it.
+        std::size_t last = 0;
+        for_each_known(
+            text, SpecialTokens::recognized,
+            [&](std::span<const Span> pieces) {
+                for (const Span piece : pieces) {
+                    if (!is_white_space(last_character(part(text, piece)))) last = piece.end;
+                }
+            },
+            [&](const AddedTokens::Match& match) { last = match.span.end; });
+        return last;
     }
 
 private:
