@@ -115,14 +115,7 @@ public:
         const bool is_padded = options.pad && padding_;
         if (is_cut || is_padded || !core_->surroundings) return encode(text, options).ids;
         require_utf8(text, options);
-        detail::EncodeState state(text.size());
-        std::vector<TokenId>& ids = state.tokens.ids;
-        ids.reserve(text.size() / 3 + 8);
-        if (options.add_special_tokens) ids = surroundings().before;
-        pipeline().encode(text, options.special_tokens, state);
-        if (options.add_special_tokens)
-            ids.insert(ids.end(), surroundings().after.begin(), surroundings().after.end());
-        return std::move(ids);
+        return encode_part(text, options, true, true);
     }
 
     /// The tokens of a text, with what models are given besides ids. Throws as `encode_ids` does.
@@ -249,6 +242,19 @@ private:
     const Surroundings& surroundings() const {
         if (!core_->surroundings) throw Error("expected a template that holds the text once, got another");
         return *core_->surroundings;
+    }
+
+    /// The ids of a part of a text: where the text begins and where it ends, with the template's tokens.
+    std::vector<TokenId> encode_part(std::string_view part, const EncodeOptions& options, bool begins_text,
+                                     bool ends_text) const {
+        detail::EncodeState state(part.size());
+        std::vector<TokenId>& ids = state.tokens.ids;
+        ids.reserve(part.size() / 3 + 8);
+        if (options.add_special_tokens && begins_text) ids = surroundings().before;
+        pipeline().encode(part, options.special_tokens, state, nullptr, begins_text);
+        if (options.add_special_tokens && ends_text)
+            ids.insert(ids.end(), surroundings().after.begin(), surroundings().after.end());
+        return std::move(ids);
     }
 
     /// With `is_whole` false, more text may follow.
