@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <string_view>
 
-#include "tenon/tokenizer/pretokenize.hpp"
+#include "tenon/tokenizer/character_classes.hpp"
+#include "tenon/tokenizer/character_kinds.hpp"
 #include "tenon/tokenizer/special_tokens.hpp"
+#include "tenon/tokenizer/unicode.hpp"
 
 namespace tenon::detail {
 
@@ -14,19 +15,9 @@ namespace tenon::detail {
 /// stands after it have the same pieces apart as together: a piece that holds another character ends before
 /// whitespace, whatever came earlier.
 inline bool is_piece_boundary(std::string_view text, std::size_t at) {
-    constexpr auto whitespace = static_cast<std::uint8_t>(CharacterClass::whitespace);
-    const auto class_at = [&](std::size_t i) { return class_of_byte[static_cast<unsigned char>(text[i])]; };
-    if (at == 0 || at >= text.size() || class_at(at) != whitespace || class_at(at - 1) == whitespace)
-        return false;
-    if (class_at(at - 1) != not_ascii) return true;
-    // The last character may be whitespace of two or three bytes.
-    for (const std::size_t size : {std::size_t{2}, std::size_t{3}}) {
-        if (size > at) break;
-        const Utf8Character character = decode_utf8_character(text.substr(at - size, size));
-        if (character.size == size && character_class(character.code_point) == CharacterClass::whitespace)
-            return false;
-    }
-    return true;
+    return at > 0 && at < text.size() &&
+           (kind_of_byte[static_cast<unsigned char>(text[at])] & kinds::whitespace) &&
+           !is_white_space(last_character(text.substr(0, at)));
 }
 
 /// The last place where a text, of which more may follow, can be cut so that its parts have the tokens of the

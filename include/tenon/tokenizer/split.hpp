@@ -8,6 +8,7 @@
 
 #include "tenon/tokenizer/pretokenize.hpp"
 #include "tenon/tokenizer/special_tokens.hpp"
+#include "tenon/tokenizer/word_scanners.hpp"
 
 namespace tenon::detail {
 
@@ -29,7 +30,7 @@ std::size_t split_text(std::string_view text, const SpecialTokenFinder& special_
         const std::string_view segment = is_segment_whole ? text.substr(0, match.position) : text;
         while (at < segment.size()) {
             const std::string_view piece = segment.substr(at, first_piece_size(segment.substr(at)));
-            if (!is_segment_whole && at + piece.size() + piece_lookahead > decided) return at;
+            if (!is_segment_whole && at + piece.size() + deciding_bytes > decided) return at;
             on_piece(piece, text.substr(at));
             at += piece.size();
         }
