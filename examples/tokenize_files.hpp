@@ -54,12 +54,12 @@ public:
                 if (size < 0 && errno == EINTR) continue;
                 if (size < 0) tenon::detail::throw_system_error(name, "reading", errno);
                 if (size == 0) break;
-                with_name(name,
-                          [&] { use(std::string_view(buffer.data(), static_cast<std::size_t>(size))); });
+                tenon::detail::with_place(
+                    name, [&] { use(std::string_view(buffer.data(), static_cast<std::size_t>(size))); });
                 done += size;
                 if (progress) progress->update(done, 0, throughput(done, start));
             }
-            with_name(name, finish);
+            tenon::detail::with_place(name, finish);
         };
         if (paths_.empty()) read_all(STDIN_FILENO, "standard input");
         for (const std::string& path : paths_) {
@@ -77,17 +77,6 @@ public:
     }
 
 private:
-    template <class Work>
-    static void with_name(const std::string& name, Work&& work) {
-        try {
-            work();
-        } catch (const tenon::FileError&) {
-            throw;
-        } catch (const tenon::Error& error) {
-            throw tenon::FileError(name + ": " + error.what());
-        }
-    }
-
     std::vector<std::string> paths_;
     std::string label_;
     std::int64_t total_ = 0;

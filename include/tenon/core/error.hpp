@@ -23,6 +23,22 @@ public:
     using Error::Error;
 };
 
+namespace detail {
+
+/// What make() returns. An Error of its that names no file becomes a FileError, which names `where`.
+template <class Make>
+auto with_place(const std::string& where, Make&& make) {
+    try {
+        return make();
+    } catch (const FileError&) {
+        throw;
+    } catch (const Error& error) {
+        throw FileError(where + ": " + error.what());
+    }
+}
+
+}  // namespace detail
+
 /// A gradient asked of a graph that cannot give it: already consumed, or another thread's.
 class GraphError : public Error {
 public:

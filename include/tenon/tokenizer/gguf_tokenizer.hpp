@@ -251,13 +251,8 @@ private:
 /// The tokenizer inside a GGUF file, of which the bytes up to the first tensor are enough. `where` names the
 /// file in messages. Throws FileError.
 inline TokenizerParts parse_gguf_tokenizer(std::string_view bytes, const std::string& where) {
-    try {
-        return detail::GgufTokenizer(detail::GgufMetadata(bytes, "tokenizer.")).make();
-    } catch (const FileError&) {
-        throw;
-    } catch (const Error& error) {
-        throw FileError(where + ": " + error.what());
-    }
+    return detail::with_place(
+        where, [&] { return detail::GgufTokenizer(detail::GgufMetadata(bytes, "tokenizer.")).make(); });
 }
 
 }  // namespace tenon

@@ -159,13 +159,7 @@ inline TokenizerParts make_parts(SentencePieceFile file) {
 
 /// What a SentencePiece model says. `where` names its origin in messages. Throws FileError.
 inline TokenizerParts parse_sentence_piece(std::string_view bytes, const std::string& where) {
-    try {
-        return detail::make_parts(detail::read_sentence_piece(bytes));
-    } catch (const FileError&) {
-        throw;
-    } catch (const Error& error) {
-        throw FileError(where + ": " + error.what());
-    }
+    return detail::with_place(where, [&] { return detail::make_parts(detail::read_sentence_piece(bytes)); });
 }
 
 }  // namespace tenon

@@ -99,13 +99,8 @@ inline TokenizerParts parse_tekken(std::string_view text, const std::string& whe
     for (TokenId id = 0; id < special_count; ++id) encoding.special_tokens.emplace_back(special[id], id);
     const detail::StringTable tokens =
         detail::tekken_tokens(document.root().at("vocab"), count - special_count);
-    try {
-        return detail::make_rank_tokenizer(tokens, encoding, special_count);
-    } catch (const FileError&) {
-        throw;
-    } catch (const Error& error) {
-        throw FileError(where + ": " + error.what());
-    }
+    return detail::with_place(where,
+                              [&] { return detail::make_rank_tokenizer(tokens, encoding, special_count); });
 }
 
 }  // namespace tenon

@@ -152,13 +152,7 @@ private:
 inline TokenizerParts parse_tiktoken(std::string_view text, const std::string& where,
                                      const TiktokenEncoding& encoding) {
     const detail::StringTable tokens = detail::TiktokenReader(text, where).read();
-    try {
-        return detail::make_rank_tokenizer(tokens, encoding);
-    } catch (const FileError&) {
-        throw;
-    } catch (const Error& error) {
-        throw FileError(where + ": " + error.what());
-    }
+    return detail::with_place(where, [&] { return detail::make_rank_tokenizer(tokens, encoding); });
 }
 
 /// Reads an encoding.json, of a "pattern" and of "special_tokens" with their ids. Throws FileError.

@@ -245,18 +245,6 @@ inline JsonDocument parse_tokenizer_json(std::vector<char> text, std::string whe
     return JsonDocument(std::move(tree));
 }
 
-/// Calls make() and names the file in what it throws.
-template <class Make>
-auto with_place(const Json& json, Make&& make) {
-    try {
-        return make();
-    } catch (const FileError&) {
-        throw;
-    } catch (const Error& error) {
-        throw FileError(json.where() + ": " + error.what());
-    }
-}
-
 inline Vocabulary make_vocabulary(const JsonModel& model) {
     Vocabulary vocabulary;
     std::size_t bytes = 0;
@@ -304,7 +292,7 @@ inline TokenizerModel make_model(const Json& json, const JsonModel& model, bool 
     if (!model.has_vocabulary) json.fail("a model with a vocabulary");
     if (model.has_scores != (type == "Unigram"))
         json.at("vocab").fail("the vocabulary of a model of this type");
-    return with_place(json, [&]() -> TokenizerModel {
+    return with_place(json.where(), [&]() -> TokenizerModel {
         if (type == "Unigram") {
             std::vector<UnigramToken> tokens;
             for (const JsonModel::Token& token : model.vocabulary)

@@ -80,13 +80,7 @@ inline SplitBehavior behavior_of(const Json& json) {
 inline TextPattern pattern_of(const Json& json) {
     if (const auto literal = json.find("String")) return TextPattern::literal(std::string(literal->text()));
     const Json expression = json.at("Regex");
-    try {
-        return TextPattern::regex(std::string(expression.text()));
-    } catch (const FileError&) {
-        throw;
-    } catch (const Error& error) {
-        throw FileError(expression.where() + ": " + error.what());
-    }
+    return with_place(expression.where(), [&] { return TextPattern::regex(std::string(expression.text())); });
 }
 
 /// Calls read(type, step) for each step: those of a Sequence, which lie under `steps`, or the one there is.
@@ -133,13 +127,8 @@ inline Normalizer read_normalizer(std::optional<Json> json) {
             steps.push_back(Nmt{});
         } else if (type == "Precompiled") {
             const Json charsmap = step.at("precompiled_charsmap");
-            try {
-                steps.push_back(Precompiled{CharacterMap(bytes_of_base64(charsmap))});
-            } catch (const FileError&) {
-                throw;
-            } catch (const Error& error) {
-                throw FileError(charsmap.where() + ": " + error.what());
-            }
+            steps.push_back(with_place(charsmap.where(),
+                                       [&] { return Precompiled{CharacterMap(bytes_of_base64(charsmap))}; }));
         } else if (type == "Replace") {
             steps.push_back(Replace{pattern_of(step.at("pattern")), std::string(step.at("content").text())});
         } else if (type == "Prepend") {

@@ -340,13 +340,7 @@ inline TokenizerParts read_gpt2_files(const std::string& folder,
         const auto is_read = [&](const AddedToken& read) { return read.content == token; };
         if (std::none_of(special.begin(), special.end(), is_read)) more.push_back(token);
     }
-    try {
-        return builder.finish(std::move(special), more);
-    } catch (const FileError&) {
-        throw;
-    } catch (const Error& error) {
-        throw FileError(vocabulary_path + ": " + error.what());
-    }
+    return detail::with_place(vocabulary_path, [&] { return builder.finish(std::move(special), more); });
 }
 
 }  // namespace tenon
