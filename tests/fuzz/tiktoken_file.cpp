@@ -1,8 +1,10 @@
 // Ranks in tiktoken's form, of any bytes: a tokenizer that is accepted gives back what it encodes, and is the
 // same after being written and read.
+#include <string>
 #include <string_view>
 
 #include <tenon/tokenizer/tiktoken_file.hpp>
+#include <tenon/tokenizer/write_tiktoken.hpp>
 
 #include "tokenizer.hpp"
 
@@ -16,6 +18,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             const auto ids = fuzz::checked_ids(tokenizer, text);
             fuzz::require(ids.has_value(), "every text has tokens");
             fuzz::require(tokenizer.decode_bytes(*ids) == text, "decoding gives back what was encoded");
+            tenon::TiktokenEncoding written;
+            const std::string ranks = tenon::tiktoken_ranks(tokenizer, written);
+            const tenon::Tokenizer read(tenon::parse_tiktoken(ranks, "written", written));
+            fuzz::require(fuzz::checked_ids(read, text) == ids, "what was written is the same tokenizer");
         }
     });
     return 0;

@@ -3,9 +3,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include <tenon/tokenizer/read_tokenizer.hpp>
+#include <tenon/tokenizer/stream.hpp>
 #include <tenon/tokenizer/tokenizer.hpp>
 
 #include "target.hpp"
@@ -39,6 +40,24 @@ inline std::optional<std::vector<tenon::TokenId>> checked_ids(const tenon::Token
     expect_value_or_error([&] { tokenizer.decode(encoding.ids); });
     if (are_tokens) tokenizer.decode(encoding.ids);
     return encoding.ids;
+}
+
+/// The ids of a text are those of its parts, and decoded one by one they show the whole.
+inline void require_streams(const tenon::Tokenizer& tokenizer, std::string_view text,
+                            const std::vector<tenon::TokenId>& ids) {
+    std::vector<tenon::TokenId> in_parts;
+    const auto keep = [&](tenon::TokenId id) { in_parts.push_back(id); };
+    tenon::StreamEncoder encoder(tokenizer);
+    for (std::size_t at = 0, part = 1; at < text.size(); at += part, part = part % 7 + 1)
+        encoder.push(text.substr(at, part), keep);
+    encoder.finish(keep);
+    require(in_parts == ids, "parts of a text have the ids of the whole");
+
+    std::string shown;
+    tenon::StreamDecoder decoder(tokenizer);
+    for (const tenon::TokenId id : ids) shown += decoder.push(id);
+    shown += decoder.flush();
+    require(shown == tokenizer.decode(ids), "what is shown bit by bit is the whole");
 }
 
 }  // namespace fuzz

@@ -6,7 +6,6 @@
 
 #include <tenon/tokenizer/base64.hpp>
 #include <tenon/tokenizer/published_patterns.hpp>
-#include <tenon/tokenizer/stream.hpp>
 #include <tenon/tokenizer/tiktoken_file.hpp>
 
 #include "tokenizer.hpp"
@@ -48,18 +47,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::require(ids.has_value(), "every text has tokens");
     fuzz::require(tokenizer.decode_bytes(*ids) == text, "decoding gives back what was encoded");
 
-    std::vector<tenon::TokenId> in_parts;
-    const auto keep = [&](tenon::TokenId id) { in_parts.push_back(id); };
-    tenon::StreamEncoder encoder(tokenizer);
-    for (std::size_t at = 0, part = 1; at < text.size(); at += part, part = part % 7 + 1)
-        encoder.push(text.substr(at, part), keep);
-    encoder.finish(keep);
-    fuzz::require(in_parts == *ids, "parts of a text have the ids of the whole");
-
-    std::string shown;
-    tenon::StreamDecoder decoder(tokenizer);
-    for (const tenon::TokenId id : *ids) shown += decoder.push(id);
-    shown += decoder.flush();
-    fuzz::require(shown == tokenizer.decode(*ids), "what is shown bit by bit is the whole");
+    fuzz::require_streams(tokenizer, text, *ids);
     return 0;
 }

@@ -29,6 +29,16 @@ inline std::string random_bytes(std::mt19937& generator, std::size_t count) {
     return bytes;
 }
 
+/// Bytes that are cut off, have another byte or lack some, by the number `i`.
+inline std::string damaged(std::mt19937& generator, const std::string& whole, int i) {
+    std::string bytes = whole;
+    const std::size_t at = below(generator, bytes.size());
+    if (i % 3 == 0) bytes.resize(at);
+    if (i % 3 == 1) bytes[at] = static_cast<char>(generator());
+    if (i % 3 == 2) bytes.erase(at, 1 + generator() % 9);
+    return bytes;
+}
+
 /// Parts of text that meet every rule of the pre-tokenizer: words, numbers, marks, contractions, all
 /// whitespace, several scripts, and bytes that are not UTF-8.
 inline const std::vector<std::string>& text_parts() {

@@ -136,11 +136,7 @@ TEST_CASE("no damage to ranks crashes the reader") {
     std::mt19937 generator(3);
     int refused = 0;
     for (int i = 0; i < 600; ++i) {
-        std::string damaged = whole;
-        const std::size_t at = tokenizer_tests::below(generator, damaged.size());
-        if (i % 3 == 0) damaged.resize(at);
-        if (i % 3 == 1) damaged[at] = static_cast<char>(generator());
-        if (i % 3 == 2) damaged.erase(at, 1 + generator() % 9);
+        const std::string damaged = tokenizer_tests::damaged(generator, whole, i);
         try {
             const Tokenizer tokenizer = parse(damaged);
             CHECK(tokenizer.decode_bytes(tokenizer.encode_ids("the \xff")) == "the \xff");

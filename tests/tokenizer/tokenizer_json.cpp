@@ -291,11 +291,7 @@ TEST_CASE("no damage to the file crashes the reader") {
     std::mt19937 generator(5);
     int refused = 0;
     for (int i = 0; i < 3000; ++i) {
-        std::string damaged = whole;
-        const std::size_t at = tokenizer_tests::below(generator, damaged.size());
-        if (i % 3 == 0) damaged.resize(at);
-        if (i % 3 == 1) damaged[at] = static_cast<char>(generator());
-        if (i % 3 == 2) damaged.erase(at, 1 + generator() % 9);
+        const std::string damaged = tokenizer_tests::damaged(generator, whole, i);
         try {
             const Tokenizer tokenizer(tenon::parse_tokenizer_json(damaged, "damaged"));
             tokenizer.decode(tokenizer.encode_ids("ab <e> \xff"));
