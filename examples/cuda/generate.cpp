@@ -2,7 +2,7 @@
 
 #include "../generate.hpp"
 
-#include <tenon/cuda/repeated_work.hpp>
+#include <tenon/cuda/handles.hpp>
 
 #include "generators.hpp"
 
