@@ -1,21 +1,24 @@
 // The side of compare_peers.py that encodes and decodes by this library:
 //
-//     compare_peers TOKENIZER [--ordinary] [--plain] [--pair]
+//     compare_peers TOKENIZER [--ordinary] [--plain] [--pair] [--unpadded]
 //
-// Reads batches from standard input, each a count and so many texts, and answers each on standard output. All
-// numbers are of 32 bits, low byte first; a text is its size in bytes and its bytes. The answer to a text is
-// the number of its tokens, their ids, begins, ends (in characters), type ids, special mask and attention
-// mask, and two texts: the tokens decoded, and decoded without the special ones. In place of a number of
-// tokens, 0xFFFFFFFF comes before the text of an error.
+// Reads batches from standard input, each a count and so many texts, and answers each on standard output: the
+// size of the answer in 64 bits, and the answers to its texts. All other numbers are of 32 bits; the low byte
+// is first; a text is its size in bytes and its bytes. The answer to a text is the number of its tokens,
+// their ids, begins, ends (in characters), type ids, special mask and attention mask, and two texts: the
+// tokens decoded, and decoded without the special ones. In place of a number of tokens, 0xFFFFFFFF comes
+// before the text of an error.
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tenon/tokenizer/read_tokenizer.hpp"
@@ -54,6 +57,9 @@ public:
     }
 
     void flush() {
+        const std::uint64_t size = output_.size();
+        for (int shift = 0; shift < 64; shift += 8)
+            std::fputc(static_cast<int>(size >> shift & 0xFF), stdout);
         std::fwrite(output_.data(), 1, output_.size(), stdout);
         std::fflush(stdout);
         output_.clear();
@@ -70,10 +76,8 @@ std::vector<std::uint32_t> characters_before(std::string_view text) {
     return counts;
 }
 
-/// A text's ids from a stream that gets it in parts.
-std::vector<tenon::TokenId> stream_ids(const tenon::Tokenizer& tokenizer, std::string_view text,
-                                       const tenon::EncodeOptions& options) {
-    tenon::StreamEncoder stream(tokenizer, options);
+/// A text's ids from a stream, which has ended the texts before, and gets it in parts.
+std::vector<tenon::TokenId> stream_ids(tenon::StreamEncoder& stream, std::string_view text) {
     std::vector<tenon::TokenId> ids;
     const auto append = [&](tenon::TokenId id) { ids.push_back(id); };
     for (std::size_t begin = 0; begin < text.size(); begin += 1000)
@@ -83,8 +87,7 @@ std::vector<tenon::TokenId> stream_ids(const tenon::Tokenizer& tokenizer, std::s
 }
 
 void answer(Channel& channel, const tenon::Tokenizer& tokenizer, const tenon::EncodeOptions& options,
-            bool is_pair) {
-    const std::string first = channel.read_text(), second = is_pair ? channel.read_text() : "";
+            tenon::StreamEncoder& stream, bool is_pair, std::string_view first, std::string_view second) {
     tenon::Encoding encoding;
     std::string text, text_without_special;
     try {
@@ -95,7 +98,7 @@ void answer(Channel& channel, const tenon::Tokenizer& tokenizer, const tenon::En
             if (tokenizer.encode_ids(first, options) != encoding.ids)
                 throw tenon::Error("encode_ids and encode differ");
             const bool is_changed = tokenizer.truncation() || tokenizer.padding();
-            if (!is_changed && stream_ids(tokenizer, first, options) != encoding.ids)
+            if (!is_changed && stream_ids(stream, first) != encoding.ids)
                 throw tenon::Error("StreamEncoder and encode differ");
         }
         text = tokenizer.decode(encoding.ids);
@@ -126,7 +129,7 @@ void answer(Channel& channel, const tenon::Tokenizer& tokenizer, const tenon::En
 int run(int count, char** arguments) {
     if (count < 2) throw std::runtime_error("expected the path of a tokenizer");
     tenon::EncodeOptions options;
-    bool is_pair = false;
+    bool is_pair = false, is_unpadded = false;
     for (int i = 2; i < count; ++i) {
         const std::string_view option = arguments[i];
         if (option == "--ordinary") {
@@ -135,15 +138,28 @@ int run(int count, char** arguments) {
             options.add_special_tokens = false;
         } else if (option == "--pair") {
             is_pair = true;
+        } else if (option == "--unpadded") {
+            is_unpadded = true;
         } else {
-            throw std::runtime_error("expected --ordinary, --plain or --pair, got " + std::string(option));
+            throw std::runtime_error("expected --ordinary, --plain, --pair or --unpadded, got " +
+                                     std::string(option));
         }
     }
-    const tenon::Tokenizer tokenizer = tenon::Tokenizer::load(arguments[1]);
+    tenon::Tokenizer tokenizer = tenon::Tokenizer::load(arguments[1]);
+    if (is_unpadded)
+        tokenizer = std::move(tokenizer).with_padding(std::nullopt).with_truncation(std::nullopt);
+    tenon::StreamEncoder stream(tokenizer, options);
     Channel channel;
-    for (std::uint32_t texts = 0; channel.read(texts);) {
-        for (std::uint32_t i = 0; i < texts; i += is_pair ? 2 : 1)
-            answer(channel, tokenizer, options, is_pair);
+    for (std::uint32_t size = 0; channel.read(size);) {
+        std::vector<std::string> texts;
+        for (std::uint32_t i = 0; i < size; ++i) texts.push_back(channel.read_text());
+        if (!is_pair) {
+            for (const std::string& text : texts)
+                answer(channel, tokenizer, options, stream, false, text, "");
+        } else {
+            for (std::size_t i = 0; i < texts.size(); i += 2)
+                answer(channel, tokenizer, options, stream, true, texts[i], texts[i + 1]);
+        }
         channel.flush();
     }
     return EXIT_SUCCESS;

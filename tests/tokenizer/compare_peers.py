@@ -1,6 +1,7 @@
 """Compares this library's tokenizers with tiktoken and Hugging Face tokenizers, on every text of a test.
 
-usage: compare_peers.py --program build/tests/compare_peers TOKENIZER TEST... [--ordinary] [--plain] [--pair]
+usage: compare_peers.py --program build/tests/compare_peers TOKENIZER TEST...
+                        [--ordinary] [--plain] [--pair] [--unpadded]
     (pip install tiktoken==0.14.0 tokenizers==0.23.3)
 
 TOKENIZER is a file that both can read:
@@ -9,11 +10,13 @@ TOKENIZER is a file that both can read:
     vocab.json        GPT-2's, with merges.txt beside it, compared with tiktoken or, with --huggingface, the other
 Each TEST is
     random:COUNT[:SEED]   random strings, more of them where the classes of characters meet and of added tokens
-    singles               every code point alone, and between letters, digits and spaces
+    singles[:FIRST:END]   every code point, or those from FIRST to before END (hexadecimal), alone and between
+                          letters, digits and spaces
     FILE                  the documents of a text file, of some kB each
 
 Compared are ids, offsets, type ids, masks, and the decoded text with and without special tokens; of tiktoken, which
-has no more, ids, where tokens begin, and the decoded text. Ends with the number of texts that differ.
+has no more, ids, where tokens begin, and the decoded text. Says from time to time how far it is, and ends with the
+number of texts that differ.
 """
 import argparse
 import json
@@ -27,6 +30,7 @@ from array import array
 from itertools import chain
 
 BATCH_CHARACTERS = 1 << 20
+SECONDS_BETWEEN_REPORTS = 60
 
 WORDS = """the The hello WORLD don can I we naïve café Ångström привет МИР 中文 世界 こんにちは カタカナ 한국어 안녕
 مرحبا العربية हिन्दी नमस्ते ไทย 👩‍👩‍👧 😀 🇩🇪 ﬁ ① ½ Ⅷ ٣ 3 12 2024 3.14 1234567 __init__ foo_bar camelCase HTMLParser x = ==
@@ -97,8 +101,8 @@ def random_texts(count, seed, added):
         yield random_text(r, added)
 
 
-def single_texts():
-    for code_point in range(0x110000):
+def single_texts(first="0", end="110000"):
+    for code_point in range(int(first, 16), int(end, 16)):
         if not 0xD800 <= code_point <= 0xDFFF:
             c = chr(code_point)
             yield from (c, f"a{c}b", f"1{c}2", f" {c} ")
@@ -127,17 +131,35 @@ class HuggingFace:
     def __init__(self, tokenizer, arguments):
         self.tokenizer = tokenizer
         self.tokenizer.encode_special_tokens = arguments.ordinary
+        if arguments.unpadded:
+            self.tokenizer.no_padding()
+            self.tokenizer.no_truncation()
         self.adds_special = not arguments.plain
         self.added = sorted(token.content for token in tokenizer.get_added_tokens_decoder().values())
 
-    def encode(self, text, pair=None):
-        e = self.tokenizer.encode(text, pair, add_special_tokens=self.adds_special)
-        offsets = array("I", chain.from_iterable(e.offsets))
-        numbers = array("I", e.ids) + offsets[::2] + offsets[1::2] + array("I", e.type_ids)
-        return numbers + array("I", e.special_tokens_mask) + array("I", e.attention_mask)
+    def encode(self, texts):
+        """Of each text, or pair, its numbers, or an error."""
+        if self.tokenizer.padding is None:  # which would depend on the other texts
+            try:
+                encodings = self.tokenizer.encode_batch(texts, add_special_tokens=self.adds_special)
+                return [self.numbers(e) for e in encodings]
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+        return [caught(self.encode_one, text) for text in texts]
+
+    def encode_one(self, text):
+        text, pair = text if isinstance(text, tuple) else (text, None)
+        return self.numbers(self.tokenizer.encode(text, pair, add_special_tokens=self.adds_special))
+
+    def numbers(self, e):
+        offsets = list(chain.from_iterable(e.offsets))
+        return array("I", chain(e.ids, offsets[::2], offsets[1::2], e.type_ids, e.special_tokens_mask,
+                                e.attention_mask))
 
     def decode(self, ids):
-        return (self.tokenizer.decode(ids, skip_special_tokens=False), self.tokenizer.decode(ids))
+        """Of the ids of each text what they are decoded to, with special tokens and without."""
+        return zip(self.tokenizer.decode_batch(ids, skip_special_tokens=False), self.tokenizer.decode_batch(ids))
 
 
 class Tiktoken:
@@ -150,7 +172,10 @@ class Tiktoken:
         self.allowed = set() if arguments.ordinary else encoding.special_tokens_set
         self.added = sorted(encoding.special_tokens_set)
 
-    def encode(self, text, pair=None):
+    def encode(self, texts):
+        return [caught(self.encode_one, text) for text in texts]
+
+    def encode_one(self, text):
         ids = self.encoding.encode(text, allowed_special=self.allowed, disallowed_special=())
         begins, end = array("I"), 0
         for token in self.encoding.decode_tokens_bytes(ids):
@@ -160,7 +185,17 @@ class Tiktoken:
         return array("I", ids) + begins
 
     def decode(self, ids):
-        return (self.encoding.decode(ids),)
+        return ((self.encoding.decode(some),) for some in ids)
+
+
+def caught(function, *arguments):
+    """What the function returns, or the error that it raises."""
+    try:
+        return function(*arguments)
+    except BaseException as error:  # panics, too
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return error
 
 
 def load_peer(arguments):
@@ -197,7 +232,7 @@ class Library:
     """What this library makes of texts, by the program compare_peers."""
 
     def __init__(self, arguments):
-        options = [f"--{o}" for o in ("ordinary", "plain", "pair") if getattr(arguments, o)]
+        options = [f"--{o}" for o in ("ordinary", "plain", "pair", "unpadded") if getattr(arguments, o)]
         self.process = subprocess.Popen([arguments.program, arguments.tokenizer, *options], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE)
 
@@ -215,18 +250,25 @@ class Library:
             raise SystemExit("compare_peers.py: the program ended early")
         return data
 
-    def read_number(self):
-        return struct.unpack("<I", self.read(4))[0]
+    def answers(self):
+        """Of each text the bytes of its numbers, and two decoded texts; or an error."""
+        data = self.read(struct.unpack("<Q", self.read(8))[0])
+        at = 0
 
-    def read_text(self):
-        return self.read(self.read_number())
+        def part(size):
+            nonlocal at
+            at += size
+            return data[at - size:at]
 
-    def answer(self):
-        """The numbers of a text, and two decoded texts; or an error."""
-        count = self.read_number()
-        if count == 0xFFFFFFFF:
-            return self.read_text().decode(errors="replace"), None
-        return array("I", self.read(24 * count)), (self.read_text(), self.read_text())
+        def number():
+            return int.from_bytes(part(4), "little")
+
+        while at < len(data):
+            count = number()
+            if count == 0xFFFFFFFF:
+                yield part(number()).decode(errors="replace"), None
+            else:
+                yield part(24 * count), (part(number()), part(number()))
 
 
 class Comparison:
@@ -236,70 +278,83 @@ class Comparison:
         self.peer, self.library = load_peer(arguments), Library(arguments)
         self.differences = {}
 
-    def report(self, kind, texts, ours, theirs):
+    def report(self, kind, text, ours, theirs):
         self.differences[kind] = self.differences.get(kind, 0) + 1
         if self.differences[kind] <= self.shown:
-            print(f"{kind}: {texts!r:.400}\n    ours   {ours!s:.400}\n    theirs {theirs!s:.400}", flush=True)
+            print(f"{kind}: {text!r:.400}\n    ours   {ours!s:.400}\n    theirs {theirs!s:.400}", flush=True)
 
-    def encode(self, texts):
-        try:
-            return self.peer.encode(*texts), None
-        except BaseException as error:  # panics, too
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            return None, error
-
-    def compare(self, texts):
-        """Returns whether anything differs between what both make of a text, or of a pair."""
-        ours, ours_decoded = self.library.answer()
-        theirs, error = self.encode(texts)
-        if error is not None or ours_decoded is None:
+    def differ(self, text, ours, ours_decoded, theirs, theirs_decoded):
+        """Whether anything differs between what both make of a text, or of a pair; reports it."""
+        is_error = isinstance(theirs, BaseException)
+        if is_error or ours_decoded is None:
             # Both may refuse a text, each in its own words.
-            if (error is None) != (ours_decoded is not None):
+            if is_error == (ours_decoded is None):
                 return False
-            self.report("error", texts, ours, error if theirs is None else theirs)
+            self.report("error", text, ours, theirs)
             return True
         count = len(theirs) // len(self.peer.fields)
-        if ours[: len(theirs)] != theirs or len(ours) != 6 * count:
-            ours_count = len(ours) // 6
+        theirs_bytes = theirs.tobytes()
+        if len(ours) != 24 * count or not ours.startswith(theirs_bytes):
+            numbers = array("I", ours)
+            ours_count = len(numbers) // 6
             for i, field in enumerate(self.peer.fields):
-                a, b = ours[i * ours_count:(i + 1) * ours_count], theirs[i * count:(i + 1) * count]
+                a, b = numbers[i * ours_count:(i + 1) * ours_count], theirs[i * count:(i + 1) * count]
                 if a != b:
-                    self.report(field, texts, a.tolist(), b.tolist())
+                    self.report(field, text, a.tolist(), b.tolist())
                     return True
-        for a, b in zip(ours_decoded, self.peer.decode(theirs[:count].tolist())):
+        for a, b in zip(ours_decoded, theirs_decoded):
             if a != b.encode():
-                self.report("decoded", texts, a, b)
+                self.report("decoded", text, a, b)
                 return True
         return False
 
-    def run(self, texts):
-        """Compares all texts; the numbers of them, of their bytes, and of those that differ."""
+    def compare(self, texts):
+        """The number of texts, or pairs, that differ."""
+        self.library.start(texts)
+        if self.step == 2:
+            texts = list(zip(texts[::2], texts[1::2]))
+        theirs = self.peer.encode(texts)
+        ids = [[] if isinstance(t, BaseException) else t[: len(t) // len(self.peer.fields)].tolist() for t in theirs]
+        differing = 0
+        for text, ours, numbers, decoded in zip(texts, self.library.answers(), theirs, self.peer.decode(ids)):
+            differing += self.differ(text, *ours, numbers, decoded)
+        return differing
+
+    def run(self, test):
+        """Compares all texts of a test; returns how many differ."""
         total = total_bytes = differing = 0
+        self.differences = {}
+        start = reported = time.time()
         batch, characters = [], 0
 
+        def report(end):
+            print(f"{test}: {total} texts of {total_bytes} bytes, {differing} differ {self.differences or ''} "
+                  f"({time.time() - start:.0f} s{end})", flush=True)
+
         def flush():
-            nonlocal total, total_bytes, differing, batch, characters
+            nonlocal total, total_bytes, differing, batch, characters, reported
             batch = batch[: len(batch) - len(batch) % self.step]
-            self.library.start(batch)
-            for i in range(0, len(batch), self.step):
-                differing += self.compare(batch[i:i + self.step])
+            differing += self.compare(batch)
             total += len(batch) // self.step
             total_bytes += sum(len(text.encode()) for text in batch)
+            if time.time() - reported > SECONDS_BETWEEN_REPORTS:
+                reported = time.time()
+                report(f", up to {batch[-1]!r:.40}")
             batch, characters = [], 0
 
-        for text in texts:
+        for text in texts_of(test, self.peer):
             batch.append(text)
             characters += len(text) + 20
             if characters >= BATCH_CHARACTERS:
                 flush()
         flush()
-        return total, total_bytes, differing
+        report("")
+        return differing
 
 
 def texts_of(test, peer):
-    if test == "singles":
-        return single_texts()
+    if test.split(":")[0] == "singles":
+        return single_texts(*test.split(":")[1:])
     if test.startswith("random:"):
         count, seed = (test.split(":") + ["1"])[1:3]
         return random_texts(int(count), int(seed), peer.added)
@@ -316,16 +371,11 @@ def main():
     parser.add_argument("--plain", action="store_true", help="puts no tokens around texts")
     parser.add_argument("--pair", action="store_true", help="encodes texts two by two")
     parser.add_argument("--shown", type=int, default=3, help="how many differences of a kind are printed")
+    parser.add_argument("--unpadded", action="store_true", help="without the padding and truncation of tokenizer.json")
     arguments = parser.parse_args()
     comparison = Comparison(arguments)
-    total_differing = 0
-    for test in arguments.tests:
-        start = time.time()
-        count, size, differing = comparison.run(texts_of(test, comparison.peer))
-        total_differing += differing
-        print(f"{arguments.tokenizer} {type(comparison.peer).__name__} {test}: {count} texts of {size} bytes, "
-              f"{differing} differ {comparison.differences or ''} ({time.time() - start:.0f} s)", flush=True)
-    sys.exit(total_differing > 0)
+    print(f"{arguments.tokenizer} and {type(comparison.peer).__name__}", flush=True)
+    sys.exit(sum(comparison.run(test) for test in arguments.tests) > 0)
 
 
 if __name__ == "__main__":

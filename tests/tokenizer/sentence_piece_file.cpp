@@ -70,6 +70,25 @@ TEST_CASE("a SentencePiece model of the likeliest tokens") {
     CHECK(tokenizer.encode_ids("<s>") == Ids{5, 0});
 }
 
+// What SentencePiece 0.2.3 makes of these, measured around the score at which it changes.
+TEST_CASE("user-defined tokens count 0.1 for each byte after the first, whatever the file says") {
+    const auto ids = [](const std::string& user_defined, float score) {
+        const std::vector<Token> tokens = {{"<unk>", 0, unknown},
+                                           {"▁a", -1.5},
+                                           {"b", -2},
+                                           {"▁", -4},
+                                           {user_defined, -7, Type::user_defined},
+                                           {"▁a" + user_defined + "b", score}};
+        return load(model_of(tokens)).encode_ids("a" + user_defined + "b");
+    };
+    CHECK(ids("x", -3.51F) == Ids{1, 4, 2});
+    CHECK(ids("x", -3.49F) == Ids{5});
+    CHECK(ids("xyzwv", -3.11F) == Ids{1, 4, 2});
+    CHECK(ids("xyzwv", -3.09F) == Ids{5});
+    CHECK(ids("é中xyzwvuts", -2.31F) == Ids{1, 4, 2});
+    CHECK(ids("é中xyzwvuts", -2.29F) == Ids{5});
+}
+
 TEST_CASE("a SentencePiece model of byte pairs") {
     const Tokenizer tokenizer = load(model_of(byte_pairs(), bpe().number(35, 1)));
     CHECK(tokenizer.encode_ids("he") == Ids{7});

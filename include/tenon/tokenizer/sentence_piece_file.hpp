@@ -95,8 +95,11 @@ inline Unigram make_sentence_piece_unigram(const std::vector<SentencePieceToken>
         const bool is_normal = token.type == SentencePieceType::normal;
         if (is_normal) lowest = std::min(lowest, token.score);
         if (token.type == SentencePieceType::unknown) options.unknown = static_cast<TokenId>(pieces.size());
-        pieces.push_back(
-            {token.text, token.score, is_normal || token.type == SentencePieceType::user_defined});
+        const bool is_user_defined = token.type == SentencePieceType::user_defined;
+        // SentencePiece 0.2.3 has its own score for user-defined tokens, the better the longer they are.
+        const double score =
+            is_user_defined ? static_cast<double>(token.text.size()) * 0.1 - 0.1 : token.score;
+        pieces.push_back({token.text, score, is_normal || is_user_defined});
     }
     options.lowest_score = lowest;
     return Unigram(std::move(pieces), options);
