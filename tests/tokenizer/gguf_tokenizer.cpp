@@ -10,6 +10,8 @@
 
 #include "formats.hpp"
 #include "support.hpp"
+#include "tenon/tokenizer/pre_tokenizers.hpp"
+#include "tenon/tokenizer/published_patterns.hpp"
 
 using tenon::Tokenizer;
 using tokenizer_tests::error_of;
@@ -83,8 +85,40 @@ TEST_CASE("how text is cut hangs on a name, and so do the tokens around it") {
           Ids{259, 'a', ' ', '1', '2', '3', '4'});
     CHECK(load(byte_pairs("llama-bpe").flag("add_bos_token", false).bytes()).encode_ids("a") == Ids{'a'});
     CHECK(load(byte_pairs("gpt-2").flag("add_bos_token", true).bytes()).encode_ids("a") == Ids{259, 'a'});
-    CHECK(load_message(byte_pairs("gpt-9").bytes()) ==
-          "file: expected the name of a way to cut text that is known, got \"gpt-9\"");
+    const std::string message = load_message(byte_pairs("gpt-9").bytes());
+    CHECK(message.starts_with("file: tokenizer.ggml.pre: expected one of gpt-2, phi-2, "));
+    CHECK(message.ends_with(", default, got \"gpt-9\""));
+}
+
+// Expected values are those of Hugging Face tokenizers 0.23.3 for the same patterns.
+TEST_CASE("each name cuts text by its patterns, one after the other") {
+    using Pieces = std::vector<std::string>;
+    const auto pieces = [](std::string_view name, std::string_view text) {
+        tenon::detail::CutText cut;
+        cut.text.assign(text, 0, true);
+        cut.start();
+        for (const std::string_view expression : tenon::detail::published_pattern(name).expressions)
+            tenon::pre_tokenizer::Split{tenon::TextPattern::regex(std::string(expression))}.apply(cut, true);
+        Pieces all;
+        for (const tenon::Span piece : cut.pieces)
+            all.emplace_back(tenon::detail::part(cut.text.text(), piece));
+        return all;
+    };
+    CHECK(pieces("superbpe", "a 1234567, 12") == Pieces{"a ", "1", "234", "567", ", ", "12"});
+    CHECK(pieces("tiny_aya", "It's 1234567") == Pieces{"It's", " ", "1", "234", "567"});
+    CHECK(pieces("afmoe", "1234567 你好 ab") == Pieces{"1", "234", "567", " ", "你好", " ab"});
+    CHECK(pieces("chameleon", "<sentinel:12>IMGIMGABZ\tab 12,    x") ==
+          Pieces{"<", "sentinel", ":", "1", "2", ">", "IMGIMGABZ", "\t", "ab", " ", "1", "2", ",", "    ",
+                 "x"});
+    CHECK(pieces("kimi-k2", "中文abc你好's 1234") == Pieces{"中文", "abc", "你好", "'s", " ", "123", "4"});
+    CHECK(pieces("youtu", "你好，한국abc's 12") == Pieces{"你好", "，", "한국", "abc's", " ", "1", "2"});
+    CHECK(pieces("seed-coder", "x.\n\n12 y") == Pieces{"x", ".", "\n\n", "1", "2", " y"});
+    CHECK(pieces("exaone-moe", "나는 학교 12!/\n\n") == Pieces{"나는 학교", " ", "1", "2", "!/\n", "\n"});
+    CHECK(pieces("jais-2", "a       b") == Pieces{"a", "    ", "  ", " b"});
+    CHECK(pieces("minicpm5", "It's 12345\n\nx") == Pieces{"It", "'s", " ", "123", "45", "\n\n", "x"});
+    CHECK(pieces("k2-horizon", "न\u200dम 12345") == Pieces{"न\u200dम", " ", "123", "45"});
+    CHECK(pieces("laguna", "ab\n\ncd  ef") == Pieces{"ab", "\n\n", "cd", " ", " ef"});
+    CHECK(pieces("gpt-2", "ab\n\ncd  ef") == Pieces{"ab", "\n", "\n", "cd", " ", " ef"});
 }
 
 TEST_CASE("bytes that the vocabulary lacks are left out of text") {

@@ -46,6 +46,19 @@ TEST_CASE("of alternatives the first that matches counts, not the longest") {
     CHECK(matches(R"(x|)", "axb") == Strings{"x"});
 }
 
+TEST_CASE("a class may be what two others share") {
+    CHECK(matches(R"([\p{L}&&[^\p{Han}]]+)", "ab中文c1") == Strings{"ab", "c"});
+    CHECK(matches(R"([a-f&&d-z&&[^e]]+)", "abcdefg") == Strings{"d", "f"});
+    CHECK(matches(R"([^a-f&&d-z]+)", "abcdefg") == Strings{"abc", "g"});
+    CHECK(matches(R"([[a-c&&b-d]x]+)", "abcdx") == Strings{"bc", "x"});
+    CHECK(matches(R"([a&&b])", "ab") == Strings{});
+    CHECK(matches(R"([&a&]+)", "&a&&") == Strings{"&a&&"});
+    CHECK(message_of("[a&&]") == "regular expression, byte 4: expected characters after \"&&\", got \"]\"");
+    CHECK(message_of("[&&a]") == "regular expression, byte 1: expected a class without \"&&\", got \"&&a]\"");
+    CHECK(message_of("(?i:[a&&b])") ==
+          "regular expression, byte 6: expected a class without \"&&\", got \"&&b])\"");
+}
+
 TEST_CASE("repetition is greedy, lazy or possessive") {
     CHECK(matches(R"(a+)", "aaba") == Strings{"aa", "a"});
     CHECK(matches(R"(a*b?)", "aabba") == Strings{"aab", "b", "a"});

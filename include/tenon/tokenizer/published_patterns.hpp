@@ -45,6 +45,31 @@ inline constexpr std::string_view tekken =
 inline constexpr std::string_view deepseek3 =
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
     "?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
+/// Kimi's: GPT-4o's, in which Chinese characters are pieces apart.
+inline constexpr std::string_view kimi =
+    R"([\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+inline constexpr std::string_view youtu_scripts =
+    "[\uac00-\ud7a3\u3131-\u318e]+|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-"
+    "\u303f\ufe30-\ufe4f]+|[\u3105-\u312f]+|[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+";
+inline constexpr std::string_view youtu =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+inline constexpr std::string_view seed_coder =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)";
+inline constexpr std::string_view exaone_moe =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)";
+inline constexpr std::string_view jais2 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})";
+inline constexpr std::string_view minicpm5 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+inline constexpr std::string_view k2_horizon =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}|\p{M}|\u200C|\u200D)+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+/// Digits in threes, counted from the last.
+inline constexpr std::string_view thousands = R"(\d{1,3}(?=(?:\d{3})*\b))";
+inline constexpr std::string_view before_thousands = R"((?=(\d{3})+(?!\d)))";
+inline constexpr std::string_view afmoe_scripts =
+    "[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff\u3040-\u309f\u30a0-\u30ff\uff65-\uff9f\u2f00-\u2fdf"
+    "\u0e40-\u0e7f\u0e80-\u0eff\u1780-\u17ff\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9ff\uac00-\ud7af\u1100-"
+    "\u11ff]+";
 inline constexpr std::string_view three_digits = R"(\p{N}{1,3})";
 inline constexpr std::string_view chinese_and_japanese = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+";
 /// Letters with case, as the Unicode of their time has them.
@@ -82,12 +107,22 @@ inline const PublishedPattern& published_pattern(std::string_view name) {
          {patterns::llama3},
          true,
          true},
-        {{"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}, {patterns::llama3}},
+        {{"dbrx", "smaug-bpe", "glm4", "glm5", "chatglm-bpe"}, {patterns::llama3}},
+        {{"jais-2"}, {patterns::jais2}},
+        {{"minicpm5"}, {patterns::three_digits, patterns::minicpm5}, true},
+        {{"k2-horizon"}, {patterns::k2_horizon}},
+        {{"seed-coder"}, {patterns::seed_coder}},
+        {{"exaone-moe"}, {patterns::exaone_moe}},
+        {{"laguna"}, {R"([^\n]+|[\n]+)", patterns::qwen2}},
         {{"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "hunyuan", "megrez", "solar-open",
           "grok-2"},
          {patterns::qwen2}},
         {{"qwen35"}, {patterns::qwen35}},
         {{"gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"}, {patterns::gpt4o}},
+        {{"granite-embed-multi-97m"}, {patterns::gpt4o}, true},
+        {{"tiny_aya", "cohere2moe"}, {patterns::thousands, patterns::gpt4o}},
+        {{"kimi-k2"}, {patterns::kimi}},
+        {{"youtu"}, {patterns::youtu_scripts, patterns::youtu}, true},
         {{"tekken"}, {patterns::tekken}, true, true},
         {{"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
          {patterns::three_digits, patterns::chinese_and_japanese, patterns::deepseek3}},
@@ -96,7 +131,15 @@ inline const PublishedPattern& published_pattern(std::string_view name) {
           patterns::deepseek_ideographs, R"(\p{N}+)"}},
         {{"poro-chat", "bloom", "gpt3-finnish"}, {patterns::bloom}},
         {{"viking"}, {patterns::bloom, R"(\p{N})"}},
-        {{"bailingmoe"}, {patterns::bailing}},
+        {{"bailingmoe", "bailingmoe2", "llada-moe"}, {patterns::bailing}},
+        {{"superbpe"}, {R"(\p{N}+)", patterns::before_thousands}},
+        {{"afmoe"},
+         {R"(\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N})))", patterns::afmoe_scripts, patterns::deepseek3}},
+        {{"chameleon"},
+         {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\t\n]|    |  )", R"(\p{N})",
+          R"([\p{P}!-/:-@\[-`{-~])", patterns::gpt2},
+         false,
+         true},
         {{"deepseek-coder"},
          {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", patterns::deepseek_ideographs, R"(\p{N})"}},
         {{"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
@@ -108,7 +151,12 @@ inline const PublishedPattern& published_pattern(std::string_view name) {
         if (std::find(pattern.names.begin(), pattern.names.end(), name) != pattern.names.end())
             return pattern;
     }
-    throw Error("expected the name of a way to cut text that is known, got \"" + std::string(name) + "\"");
+    std::string known;
+    for (const PublishedPattern& pattern : all) {
+        for (const std::string_view supported : pattern.names)
+            known.append(known.empty() ? "" : ", ").append(supported);
+    }
+    throw Error("tokenizer.ggml.pre: expected one of " + known + ", got \"" + std::string(name) + "\"");
 }
 
 }  // namespace tenon::detail

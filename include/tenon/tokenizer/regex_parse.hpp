@@ -407,10 +407,23 @@ private:
     /// What stands in brackets, after the first.
     CharacterSet parse_class() {
         if (++depth_ > maximum_depth) fail("brackets at most 100 deep");
-        CharacterSet set;
-        if (take("^")) set.negate();
+        const bool is_negated = take("^");
+        CharacterSet set, outside;  // outside: all that one side of a && is without
+        bool is_intersection = false;
+        const auto narrow = [&] {
+            set.negate();
+            set.finish();
+            outside.add(std::exchange(set, {}));
+        };
         for (bool is_first = true; is_first || !at("]"); is_first = false) {
             if (at_end()) fail("\"]\"");
+            if (at("&&") && (is_first || ignores_case_)) fail("a class without \"&&\"");
+            if (take("&&")) {
+                if (at("]") || at("&&")) fail("characters after \"&&\"");
+                narrow();
+                is_intersection = true;
+                continue;
+            }
             if (take("[:")) fail("\\p{...} for a class of POSIX");
             if (take("[")) {
                 CharacterSet inner = parse_class();
@@ -418,7 +431,6 @@ private:
                 set.add(std::move(inner));
                 continue;
             }
-            if (at("&&")) fail("a class without \"&&\"");
             char32_t first = 0;
             if (take("\\")) {
                 if (add_class(set)) continue;
@@ -448,6 +460,12 @@ private:
         }
         ++at_;
         --depth_;
+        if (is_intersection) {
+            narrow();
+            set = std::move(outside);
+            set.negate();
+        }
+        if (is_negated) set.negate();
         return set;
     }
 
