@@ -91,8 +91,9 @@ public:
         scratch.tokens.clear();
         scratch.ends.clear();
         if (units_ == Units::bytes) {
-            for (const char byte : piece)
-                scratch.tokens.push_back(byte_units_[static_cast<unsigned char>(byte)]);
+            scratch.tokens.resize(piece.size());
+            for (std::size_t i = 0; i < piece.size(); ++i)
+                scratch.tokens[i] = byte_units_[static_cast<unsigned char>(piece[i])];
         } else {
             append_units(piece, scratch);
         }

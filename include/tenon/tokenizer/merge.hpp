@@ -98,17 +98,21 @@ public:
 
     /// The pair's merge; one of rank `absent` if there is none.
     Merge find(TokenId left, TokenId right) const {
-        return slots_.empty() ? Merge{} : slots_[slot_of(key_of(left, right))].merge;
+        const std::uint64_t key = key_of(left, right), hash = mix(key);
+        if (!filter_.may_have(hash)) return {};
+        return slots_[slot_of(key, hash)].merge;
     }
 
     /// Gives the pair a merge. Returns false if it had one, which is then lost.
     bool add(TokenId left, TokenId right, Merge merge) {
         if (slots_.size() <= size_ + size_ / 2) rehash(std::max<std::size_t>(64, 2 * slots_.size()));
         const std::uint64_t key = key_of(left, right);
-        Slot& slot = slots_[slot_of(key)];
+        Slot& slot = slots_[slot_of(key, mix(key))];
         const bool is_new = slot.merge.rank == absent;
         slot = {key, merge};
+        filter_.add(mix(key));
         size_ += is_new;
+        has_short_ranks_ &= merge.rank < short_rank_end;
         return is_new;
     }
 
@@ -138,7 +142,7 @@ public:
     /// "Neural Machine Translation of Rare Words with Subword Units"). `starts`, if wanted, receives the
     /// place of the unit that each token begins with. O(n log n) for n units. Throws Error beyond 2^32 - 2.
     void apply(std::vector<TokenId>& tokens, std::vector<std::uint32_t>* starts = nullptr) const {
-        if (tokens.size() <= short_size) {
+        if (tokens.size() <= short_size && has_short_ranks_) {
             apply_by_scan(tokens, starts);
         } else {
             apply_by_agenda(tokens, starts);
@@ -151,14 +155,15 @@ private:
         Merge merge;
     };
 
-    /// Up to here, a scan for every merge beats an agenda.
-    static constexpr std::size_t short_size = 64;
+    /// Up to here, a scan for every merge beats an agenda, if a rank and a place fit into one word.
+    static constexpr std::size_t short_size = 256;
+    static constexpr std::uint32_t short_rank_end = absent / short_size;
 
     static std::uint64_t key_of(TokenId left, TokenId right) { return std::uint64_t{left} << 32 | right; }
 
-    std::size_t slot_of(std::uint64_t key) const {
+    std::size_t slot_of(std::uint64_t key, std::uint64_t hash) const {
         const std::size_t mask = slots_.size() - 1;
-        std::size_t at = (mix(key, 0) >> 32) & mask;
+        std::size_t at = hash & mask;
         while (slots_[at].merge.rank != absent && slots_[at].key != key) at = (at + 1) & mask;
         return at;
     }
@@ -166,39 +171,75 @@ private:
     void rehash(std::size_t slots) {
         std::vector<Slot> old(slots);
         old.swap(slots_);
+        filter_.reset(slots);
         for (const Slot& slot : old) {
-            if (slot.merge.rank != absent) slots_[slot_of(slot.key)] = slot;
+            if (slot.merge.rank == absent) continue;
+            slots_[slot_of(slot.key, mix(slot.key))] = slot;
+            filter_.add(mix(slot.key));
         }
     }
 
     void apply_by_scan(std::vector<TokenId>& tokens, std::vector<std::uint32_t>* starts) const {
-        std::uint32_t ranks[short_size];
+        // For each place whose token has a merge with the next one, rank and place in one word: the least of
+        // these words says what comes next. The loop over them has no branches, and several at once.
+        constexpr std::size_t lanes = 32;
+        std::uint32_t waiting[short_size];
         TokenId results[short_size];
+        std::uint8_t previous[short_size], next[short_size];
         TokenId* const token = tokens.data();
-        std::size_t size = tokens.size();
-        if (starts) {
-            starts->resize(size);
-            std::iota(starts->begin(), starts->end(), 0u);
-        }
-        const auto find_at = [&](std::size_t at) {
-            const Merge merge = find(token[at], token[at + 1]);
-            ranks[at] = merge.rank;
+        const std::size_t size = tokens.size();
+        const std::size_t padded = (size + lanes - 1) / lanes * lanes;
+        if (size < 2) return set_starts(starts, size);
+        const auto update = [&](std::size_t at, std::size_t after) {
+            const Merge merge = find(token[at], token[after]);
             results[at] = merge.result;
+            waiting[at] = merge.rank == absent ? absent
+                                               : merge.rank * static_cast<std::uint32_t>(short_size) +
+                                                     static_cast<std::uint32_t>(at);
         };
-        for (std::size_t at = 0; at + 1 < size; ++at) find_at(at);
-        while (size > 1) {
-            const auto at = static_cast<std::size_t>(std::min_element(ranks, ranks + size - 1) - ranks);
-            if (ranks[at] == absent) break;
-            token[at] = results[at];
-            std::copy(token + at + 2, token + size, token + at + 1);
-            std::copy(ranks + at + 1, ranks + size - 1, ranks + at);
-            std::copy(results + at + 1, results + size - 1, results + at);
-            if (starts) starts->erase(starts->begin() + static_cast<std::ptrdiff_t>(at) + 1);
-            --size;
-            if (at > 0) find_at(at - 1);
-            if (at + 1 < size) find_at(at);
+        for (std::size_t at = 0; at + 1 < size; ++at) update(at, at + 1);
+        std::fill(waiting + size - 1, waiting + padded, absent);
+        for (std::size_t at = 0; at < size; ++at) {
+            previous[at] = static_cast<std::uint8_t>(at - 1);
+            next[at] = static_cast<std::uint8_t>(at + 1);
         }
-        tokens.resize(size);
+        std::size_t last = size - 1;
+        for (;;) {
+            std::uint32_t least[lanes];
+            std::copy_n(waiting, lanes, least);
+            for (std::size_t at = lanes; at < padded; at += lanes) {
+                for (std::size_t i = 0; i < lanes; ++i) least[i] = std::min(least[i], waiting[at + i]);
+            }
+            for (std::size_t half = lanes / 2; half > 0; half /= 2) {
+                for (std::size_t i = 0; i < half; ++i) least[i] = std::min(least[i], least[i + half]);
+            }
+            if (least[0] == absent) break;
+            const std::size_t at = least[0] % short_size;
+            const std::size_t merged_away = next[at];
+            token[at] = results[at];
+            waiting[merged_away] = absent;
+            if (merged_away == last) {
+                last = at;
+                waiting[at] = absent;
+            } else {
+                next[at] = next[merged_away];
+                previous[next[at]] = static_cast<std::uint8_t>(at);
+                update(at, next[at]);
+            }
+            if (at > 0) update(previous[at], at);
+        }
+        std::size_t count = 0;
+        if (starts) starts->clear();
+        for (std::size_t at = 0;; at = next[at]) {
+            if (starts) starts->push_back(static_cast<std::uint32_t>(at));
+            token[count++] = token[at];
+            if (at == last) break;
+        }
+        tokens.resize(count);
+    }
+
+    static void set_starts(std::vector<std::uint32_t>* starts, std::size_t size) {
+        if (starts) starts->assign(size, 0);
     }
 
     void apply_by_agenda(std::vector<TokenId>& tokens, std::vector<std::uint32_t>* starts) const {
@@ -244,7 +285,9 @@ private:
     }
 
     std::vector<Slot> slots_;
+    HashFilter filter_;  // most pairs have no merge
     std::size_t size_ = 0;
+    bool has_short_ranks_ = true;
 };
 
 }  // namespace detail

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -22,7 +23,7 @@ namespace detail {
 
 /// Memory that models use. It can be used again for other texts of the same model.
 struct ModelState {
-    explicit ModelState(std::size_t bytes) : cache(bytes) {}
+    explicit ModelState(std::size_t cache_bytes) : cache(cache_bytes) {}
 
     PieceCache cache;
     ModelScratch scratch;
@@ -30,78 +31,130 @@ struct ModelState {
     std::vector<std::size_t>* ends = nullptr;  // if wanted: the number of tokens after each piece
 };
 
-/// Appends the tokens of a piece that was not found by a key, and keeps them.
+/// The most pieces that are looked up together.
+inline constexpr std::size_t piece_batch = 64;
+
+/// Appends the tokens of a piece that isn't remembered, and remembers them. `key` is a short piece's.
 template <class Model>
-void encode_long(const Model& model, std::string_view bytes, std::size_t offset, ModelState& state) {
+void encode_new(const Model& model, std::string_view bytes, const PieceKey& key, std::size_t offset,
+                ModelState& state) {
+    const bool is_short = bytes.size() <= PieceKey::maximum_size;
     std::vector<TokenId>& ids = state.tokens.ids;
-    if (bytes.empty() || bytes.size() > PieceCache::LongEntry::maximum_size)
-        return model.encode(bytes, offset, state.scratch, state.tokens);
-    PieceCache::LongEntry& entry = state.cache.long_entry(bytes);
-    if (entry.is_of(bytes)) {
-        ids.insert(ids.end(), entry.tokens, entry.tokens + entry.count);
-        return;
-    }
     const std::size_t before = ids.size();
-    model.encode(bytes, offset, state.scratch, state.tokens);
-    const std::size_t count = ids.size() - before;
-    if (count > PieceCache::LongEntry::maximum_tokens) return;
-    entry.size = static_cast<std::uint8_t>(bytes.size());
-    entry.count = static_cast<std::uint8_t>(count);
-    std::copy(bytes.begin(), bytes.end(), entry.bytes);
-    std::copy_n(ids.begin() + static_cast<std::ptrdiff_t>(before), count, entry.tokens);
+    TokenId whole = absent;
+    if constexpr (requires { model.whole_piece(key); }) {
+        if (is_short) whole = model.whole_piece(key);
+    }
+    if (whole != absent) {
+        ids.push_back(whole);
+    } else {
+        model.encode(bytes, offset, state.scratch, state.tokens);
+    }
+    const std::span<const TokenId> tokens = std::span<const TokenId>(ids).subspan(before);
+    if (is_short) {
+        if (tokens.size() > ShortPieceEntry::maximum_tokens) return;
+        ShortPieceEntry& entry = state.cache.short_pieces.add(key.hash());
+        entry.key = key;
+        entry.count = static_cast<std::uint32_t>(tokens.size());
+        std::copy(tokens.begin(), tokens.end(), entry.tokens);
+    } else if (bytes.size() <= LongPieceEntry::maximum_size &&
+               tokens.size() <= LongPieceEntry::maximum_tokens) {
+        LongPieceEntry& entry = state.cache.long_pieces.add(key.low);
+        entry.size = static_cast<std::uint8_t>(bytes.size());
+        entry.count = static_cast<std::uint8_t>(tokens.size());
+        std::copy(bytes.begin(), bytes.end(), entry.bytes);
+        std::copy(tokens.begin(), tokens.end(), entry.tokens);
+    }
 }
 
-/// Appends the tokens of a piece that is not to be cut, and keeps them.
+/// Appends the tokens of at most piece_batch pieces that are not to be cut.
 template <class Model>
-void encode_uncut(const Model& model, std::string_view text, Span piece, ModelState& state) {
-    TokenList& tokens = state.tokens;
-    const std::string_view bytes = part(text, piece);
-    if (tokens.has_spans) return model.encode(bytes, piece.begin, state.scratch, tokens);
-    if (bytes.size() > PieceKey::maximum_size) return encode_long(model, bytes, piece.begin, state);
-    const PieceKey key = key_of_piece(bytes, text.substr(piece.begin));
-    PieceCache::Entry& entry = state.cache.entry(key);
-    if (entry.key != key) {
-        TokenId whole = absent;
-        if constexpr (requires { model.whole_piece(key); }) whole = model.whole_piece(key);
-        if (whole == absent) {
-            const std::size_t before = tokens.ids.size();
-            encode_long(model, bytes, piece.begin, state);
-            const std::size_t count = tokens.ids.size() - before;
-            if (count > PieceCache::Entry::maximum_tokens) {
-                entry = {key, PieceCache::Entry::elsewhere, {}};
-                return;
-            }
-            entry = {key, static_cast<std::uint32_t>(count), {}};
-            std::copy_n(tokens.ids.begin() + static_cast<std::ptrdiff_t>(before), count, entry.tokens);
-            return;
+void encode_uncut(const Model& model, std::string_view text, std::span<const Span> pieces,
+                  ModelState& state) {
+    // All keys come first, so that memory is read for many pieces at once.
+    std::array<PieceKey, piece_batch> keys;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        const std::string_view bytes = part(text, pieces[i]);
+        if (bytes.size() <= PieceKey::maximum_size) {
+            keys[i] = key_of_piece(bytes, text.substr(pieces[i].begin));
+            state.cache.short_pieces.prefetch(keys[i].hash());
+        } else if (bytes.size() <= LongPieceEntry::maximum_size) {
+            keys[i] = {hash_bytes(bytes) >> 24, 0};
+            state.cache.long_pieces.prefetch(keys[i].low);
         }
-        entry = {key, 1, {whole}};
     }
-    if (entry.count == 1) {
-        tokens.ids.push_back(entry.tokens[0]);
-    } else if (entry.count == PieceCache::Entry::elsewhere) {
-        encode_long(model, bytes, piece.begin, state);
-    } else {
-        tokens.ids.insert(tokens.ids.end(), entry.tokens, entry.tokens + entry.count);
+    std::vector<TokenId>& ids = state.tokens.ids;
+    std::array<TokenId, piece_batch * ShortPieceEntry::maximum_tokens> found;
+    TokenId* end = found.data();
+    const auto flush = [&] {
+        ids.insert(ids.end(), found.data(), end);
+        end = found.data();
+    };
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        const std::string_view bytes = part(text, pieces[i]);
+        if (bytes.size() <= PieceKey::maximum_size) {
+            const ShortPieceEntry& entry = state.cache.short_pieces[keys[i].hash()];
+            if (entry.key == keys[i]) {
+                std::copy_n(entry.tokens, 4, end);  // most have fewer
+                if (entry.count > 4)
+                    std::copy_n(entry.tokens + 4, ShortPieceEntry::maximum_tokens - 4, end + 4);
+                end += entry.count;
+                continue;
+            }
+        } else if (bytes.size() <= LongPieceEntry::maximum_size) {
+            const LongPieceEntry& entry = state.cache.long_pieces[keys[i].low];
+            if (entry.is_of(bytes)) {
+                flush();
+                ids.insert(ids.end(), entry.tokens, entry.tokens + entry.count);
+                continue;
+            }
+        }
+        flush();
+        encode_new(model, bytes, keys[i], pieces[i].begin, state);
     }
+    flush();
 }
 
 /// Appends the tokens of pieces of a text.
 template <class Model>
 void encode_pieces(const Model& model, std::string_view text, std::span<const Span> pieces,
                    ModelState& state) {
-    for (Span piece : pieces) {
+    const auto cut = [&](Span piece, auto&& on_part) {
         if constexpr (requires { model.first_cut(text); }) {
             while (piece.size() > 0) {
                 const std::size_t size = model.first_cut(part(text, piece));
-                encode_uncut(model, text, {piece.begin, piece.begin + size}, state);
+                on_part(Span{piece.begin, piece.begin + size});
                 piece.begin += size;
             }
         } else {
-            encode_uncut(model, text, piece, state);
+            on_part(piece);
         }
-        if (state.ends) state.ends->push_back(state.tokens.ids.size());
+    };
+    if (state.tokens.has_spans) {
+        for (const Span piece : pieces) {
+            cut(piece,
+                [&](Span span) { model.encode(part(text, span), span.begin, state.scratch, state.tokens); });
+            if (state.ends) state.ends->push_back(state.tokens.ids.size());
+        }
+        return;
     }
+    std::array<Span, piece_batch> batch;
+    std::size_t count = 0;
+    const auto flush = [&] {
+        encode_uncut(model, text, std::span<const Span>(batch.data(), count), state);
+        count = 0;
+    };
+    for (const Span piece : pieces) {
+        cut(piece, [&](Span span) {
+            batch[count++] = span;
+            if (count == piece_batch) flush();
+        });
+        if (state.ends) {
+            flush();
+            state.ends->push_back(state.tokens.ids.size());
+        }
+    }
+    flush();
 }
 
 }  // namespace detail

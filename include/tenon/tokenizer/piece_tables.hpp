@@ -47,13 +47,21 @@ inline PieceKey key_of_piece(std::string_view piece, std::string_view rest) {
 class WholePieceTable {
 public:
     /// Empties the table and makes room.
-    void reserve(std::size_t count) { slots_.assign(std::bit_ceil(2 * count + 1), Slot{}); }
+    void reserve(std::size_t count) {
+        slots_.assign(std::bit_ceil(2 * count + 1), Slot{});
+        filter_.reset(slots_.size());
+    }
 
     /// Adds a piece that the table lacks, within the room made.
-    void add(const PieceKey& key, TokenId token) { slots_[slot_of(key)] = {key, token}; }
+    void add(const PieceKey& key, TokenId token) {
+        slots_[slot_of(key)] = {key, token};
+        filter_.add(key.hash());
+    }
 
     /// The piece's token, or `absent`.
-    TokenId find(const PieceKey& key) const { return slots_[slot_of(key)].token; }
+    TokenId find(const PieceKey& key) const {
+        return filter_.may_have(key.hash()) ? slots_[slot_of(key)].token : absent;
+    }
 
 private:
     struct Slot {
@@ -68,52 +76,84 @@ private:
     }
 
     std::vector<Slot> slots_ = std::vector<Slot>(1);
+    HashFilter filter_;  // most pieces that are asked for are not one token
 };
 
-/// Remembers the tokens of pieces seen lately: of short ones that have few, found by their keys, and of
-/// others that are not too long. Its memory is fixed: of two pieces that want the same place, the later one
-/// has it.
-class PieceCache {
+/// Entries found by hashes, which forget: of two that want the same place, the later one has it. The table
+/// grows as it is filled.
+template <class Entry>
+class ForgetfulTable {
 public:
-    /// The tokens of a short piece.
-    struct Entry {
-        static constexpr std::size_t maximum_tokens = 3;
-        static constexpr std::uint32_t elsewhere =
-            absent;  // the count of a piece that has more: see LongEntry
+    explicit ForgetfulTable(std::size_t maximum_bytes)
+        : entries_(first_size), maximum_size_(std::bit_floor(maximum_bytes / sizeof(Entry))) {}
 
-        PieceKey key{0, 0};  // no piece has this key
-        std::uint32_t count = 0;
-        TokenId tokens[maximum_tokens] = {};
-    };
+    /// Where the entry of a hash is, if it is there.
+    const Entry& operator[](std::uint64_t hash) const { return entries_[hash & (entries_.size() - 1)]; }
 
-    /// The tokens of a longer piece, or of a short one that has many.
-    struct LongEntry {
-        static constexpr std::size_t maximum_size = 62, maximum_tokens = 16;
+    /// Begins to read the place of a hash from memory.
+    void prefetch(std::uint64_t hash) const {
+        const char* const place = reinterpret_cast<const char*>(&(*this)[hash]);
+        for (std::size_t line = 0; line < sizeof(Entry); line += 64) __builtin_prefetch(place + line);
+    }
 
-        std::uint8_t size = 0;  // no piece has this size
-        std::uint8_t count = 0;
-        char bytes[maximum_size] = {};
-        TokenId tokens[maximum_tokens] = {};
-
-        bool is_of(std::string_view piece) const {
-            return size == piece.size() && std::memcmp(bytes, piece.data(), size) == 0;
-        }
-    };
-
-    /// A cache worth its building for `bytes` bytes of text, 4 MiB at most.
-    explicit PieceCache(std::size_t bytes)
-        : entries_(std::bit_ceil(std::clamp<std::size_t>(bytes / 32, 1, std::size_t{1} << 16))),
-          long_entries_(std::bit_ceil(std::clamp<std::size_t>(bytes / 256, 1, std::size_t{1} << 14))) {}
-
-    Entry& entry(const PieceKey& key) { return entries_[key.hash() & (entries_.size() - 1)]; }
-
-    LongEntry& long_entry(std::string_view piece) {
-        return long_entries_[(hash_bytes(piece) >> 32) & (long_entries_.size() - 1)];
+    /// The place for a new entry of a hash.
+    Entry& add(std::uint64_t hash) {
+        if (++added_ > entries_.size() && entries_.size() < maximum_size_) grow();
+        return entries_[hash & (entries_.size() - 1)];
     }
 
 private:
+    static constexpr std::size_t first_size = 64;
+
+    void grow() {
+        std::vector<Entry> old(std::min(4 * entries_.size(), maximum_size_));
+        old.swap(entries_);
+        added_ = 0;
+        for (const Entry& entry : old) {
+            if (!entry.is_empty()) entries_[entry.hash() & (entries_.size() - 1)] = entry;
+        }
+    }
+
     std::vector<Entry> entries_;
-    std::vector<LongEntry> long_entries_;
+    std::size_t maximum_size_;
+    std::size_t added_ = 0;  // since the table grew
+};
+
+/// The tokens of a short piece.
+struct alignas(64) ShortPieceEntry {
+    static constexpr std::size_t maximum_tokens = 11;
+
+    PieceKey key{0, 0};  // no piece has this key
+    std::uint32_t count = 0;
+    TokenId tokens[maximum_tokens] = {};
+
+    bool is_empty() const { return key == PieceKey{0, 0}; }
+    std::uint64_t hash() const { return key.hash(); }
+};
+
+/// The tokens of a longer piece.
+struct alignas(64) LongPieceEntry {
+    static constexpr std::size_t maximum_size = 62, maximum_tokens = 16;
+
+    std::uint8_t size = 0;  // no piece has this size
+    std::uint8_t count = 0;
+    char bytes[maximum_size] = {};
+    TokenId tokens[maximum_tokens] = {};
+
+    bool is_empty() const { return size == 0; }
+    std::uint64_t hash() const { return hash_bytes({bytes, size}) >> 24; }
+    bool is_of(std::string_view piece) const {
+        return size == piece.size() && std::memcmp(bytes, piece.data(), size) == 0;
+    }
+};
+
+/// Remembers the tokens of pieces seen lately.
+struct PieceCache {
+    explicit PieceCache(std::size_t maximum_bytes)
+        : short_pieces(maximum_bytes / 3 * 2), long_pieces(maximum_bytes / 3) {}
+
+    ForgetfulTable<ShortPieceEntry> short_pieces;
+    ForgetfulTable<LongPieceEntry> long_pieces;
 };
 
 }  // namespace tenon::detail

@@ -247,9 +247,9 @@ private:
     /// The ids of a part of a text: where the text begins and where it ends, with the template's tokens.
     std::vector<TokenId> encode_part(std::string_view part, const EncodeOptions& options, bool begins_text,
                                      bool ends_text) const {
-        detail::EncodeState state(part.size());
+        detail::EncodeState state(std::size_t{24} << 20);
         std::vector<TokenId>& ids = state.tokens.ids;
-        ids.reserve(part.size() / 3 + 8);
+        ids.reserve(part.size() / 2 + 8);
         if (options.add_special_tokens && begins_text) ids = surroundings().before;
         pipeline().encode(part, options.special_tokens, state, nullptr, begins_text);
         if (options.add_special_tokens && ends_text)
