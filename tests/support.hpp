@@ -8,6 +8,8 @@
 #include <cstring>
 #include <initializer_list>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -21,6 +23,7 @@
 #include <tenon/core/tensor.hpp>
 #include <tenon/core/to_device.hpp>
 #include <tenon/nn/host_elements.hpp>
+#include <tenon/nn/visitor.hpp>
 
 #include "device.hpp"
 
@@ -77,16 +80,31 @@ void set(const X& x, typename X::value_type value, I... indices) {
         &value, 1, const_cast<typename X::value_type*>(x.data()) + offset_of(x, indices...));
 }
 
-/// A copy of a parameter's elements for the host.
+/// A copy of the elements of a parameter of T for the host.
 template <class T>
 std::vector<T> elements(const ParameterBase& parameter) {
-    const HostElements<T, Device> here(parameter);
-    return std::vector<T>(here.data(), here.data() + parameter.size());
+    REQUIRE(parameter.type == element_type_of<T>());
+    const HostElements<Device> here(parameter);
+    const T* const data = here.template data<T>();
+    return std::vector<T>(data, data + parameter.size());
 }
 
-/// Writes all of a parameter's elements.
+/// The elements of all of a model's parameters, in order.
+template <class Model>
+std::vector<double> all_elements(Model& model) {
+    std::vector<double> result;
+    for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
+        visit_element_type<Model>(parameter, [&]<class T>(std::type_identity<T>) {
+            for (const T value : elements<T>(parameter)) result.push_back(convert<double>(value));
+        });
+    });
+    return result;
+}
+
+/// Writes all elements of a parameter of T.
 template <class T>
 void assign(const ParameterBase& parameter, const std::vector<T>& elements) {
+    REQUIRE(parameter.type == element_type_of<T>());
     Memory<Device>::copy(elements.data(), parameter.size(), static_cast<T*>(parameter.data));
 }
 

@@ -52,10 +52,8 @@ std::vector<double> train(int steps, Each&& each) {
         result.push_back(static_cast<double>(loss.item()));
         each(step);
     }
-    for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
-        for (const auto value : support::elements<typename P::storage>(parameter))
-            result.push_back(double(float(value)));
-    });
+    const std::vector<double> parameters = support::all_elements(model);
+    result.insert(result.end(), parameters.begin(), parameters.end());
     return result;
 }
 

@@ -76,6 +76,17 @@ double kept_over_expected() {
     return kept / static_cast<double>(expected.activations);
 }
 
+/// Bytes that the parameters of a model take, by a walk.
+template <class Model>
+std::int64_t bytes_of_parameters() {
+    Model model;
+    std::int64_t bytes = 0;
+    for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
+        bytes += parameter.size() * static_cast<std::int64_t>(size_of(parameter.type));
+    });
+    return bytes;
+}
+
 }  // namespace
 
 TEST_CASE("parameters are counted without a model") {
@@ -84,6 +95,17 @@ TEST_CASE("parameters are counted without a model") {
     CHECK(parameter_count<Transformer<Both, Device>>() == counted<Both>());
     CHECK(parameter_count<Transformer<Post, Device>>() == counted<Post>());
     CHECK(parameter_count<Transformer<Bare, Device>>() == counted<Bare>());
+}
+
+TEST_CASE("parameters take the memory that accounting says, norms' in mixed precision, too") {
+    const auto check = []<class Model>(std::type_identity<Model>) {
+        CHECK(bytes_of_parameters<Model>() == training_memory<Model>({}).parameters);
+    };
+    check(std::type_identity<Transformer<Small, Device, MixedBf16>>());
+    check(std::type_identity<Transformer<Gpt2Like, Device, MixedBf16>>());
+    check(std::type_identity<Transformer<Both, Device, MixedBf16>>());
+    check(std::type_identity<Transformer<Post, Device, PureBf16>>());
+    check(std::type_identity<Transformer<Bare, Device, MixedF16>>());
 }
 
 TEST_CASE("activations take the memory that accounting says") {
@@ -139,6 +161,11 @@ TEST_CASE("memory adds up, and says what fits") {
     static_assert(training_memory<Model>({.recompute = true}).activations < memory.activations);
     static_assert(training_memory<Transformer<Small, Device, F64>>({}).total() ==
                   2 * training_memory<Model>({}).total());
+    // Norms are kept in 32 bits, once.
+    constexpr TrainingMemory mixed = training_memory<Transformer<Small, Device, MixedBf16>>({});
+    constexpr std::int64_t norms = norm_parameter_count<Small>(sizes_of<Small>());
+    static_assert(norms == 7 * 128 && mixed.parameters == 2 * count + 2 * norms &&
+                  mixed.master == 4 * (count - norms));
     constexpr int most = largest_batch<Model>(64_MiB);
     static_assert(fits_in<Model, 64_MiB>({.batch = most}) && !fits_in<Model, 64_MiB>({.batch = most + 1}));
     CHECK(largest_batch<Model>(1_KiB) == 0);

@@ -224,6 +224,32 @@ TEST_CASE("elements are converted from whatever reals a file has") {
     CHECK(elements(back) == elements(model));
 }
 
+TEST_CASE("norms of a model in mixed precision are saved and loaded in 32 bits, the rest in 16") {
+    using Mixed = Transformer<Tiny, Device, MixedBf16>;
+    const TemporaryFolder folder;
+    Mixed model(seed(1));
+    support::assign(model.norm.gain, std::vector<float>{1.0009765625f, 3, 1e-30f, -0.1f});
+    save_parameters(model, folder / "file", Gpt2::names);
+    const Safetensors file = Safetensors::open(folder / "file");
+    CHECK(file.at("transformer.ln_f.weight").type == ElementType::f32);
+    CHECK(file.at("transformer.h.0.ln_1.bias").type == ElementType::f32);
+    CHECK(file.at("transformer.h.0.attn.c_attn.weight").type == ElementType::bf16);
+    CHECK(file.at("transformer.h.0.attn.c_attn.weight").bytes.size() == 4 * 12 * sizeof(bf16));
+    Mixed loaded = load_model<Mixed>(sizes_of<Tiny>(), file, Gpt2::names);
+    CHECK(support::all_elements(loaded) == support::all_elements(model));
+    save_parameters(loaded, folder / "again", Gpt2::names);
+    const Safetensors again = Safetensors::open(folder / "again");
+    for (const SafetensorsEntry& entry : file)
+        CHECK(std::equal(entry.bytes.begin(), entry.bytes.end(), again.at(entry.name).bytes.begin()));
+    // Files whose norms have 16 bits, too, are read as before.
+    Transformer<Tiny, Device, PureBf16> narrow;
+    load_parameters(narrow, file, Gpt2::names);
+    save_parameters(narrow, folder / "narrow", Gpt2::names);
+    CHECK(Safetensors::open(folder / "narrow").at("transformer.ln_f.weight").type == ElementType::bf16);
+    load_parameters(loaded, Safetensors::open(folder / "narrow"), Gpt2::names);
+    CHECK(support::elements<float>(loaded.norm.gain)[0] == 1);
+}
+
 TEST_CASE("a configuration of GPT-2 is recognized, and what is another model's is not") {
     using Entry = ConfigurationEntry;
     using Kind = ConfigurationKind;

@@ -26,10 +26,6 @@ namespace {
 
 using Plain = Setting<Device, F64, Untracked>;
 
-struct StoredAsBf16 : F32 {
-    using storage = bf16;
-};
-
 struct TwoLinear {
     using Value = double;
     using Device = support::Device;
@@ -119,8 +115,38 @@ TEST_CASE("norms of every kind") {
     CHECK(none(x) == x);
 }
 
+TEST_CASE("of a mixed precision, what a norm has learned has 32 bits, and its result 16") {
+    using Mixed = Setting<Device, MixedBf16, Untracked>;
+    const auto x = cast<bf16>(numbers<double, Shape<3, 5>>(9));
+    const Tensor little = cast<float>(numbers<double, Shape<5>>(10)) / 300, weight = 1 + little;
+    const auto fill = [](auto& parameter, const auto& values) { copy_to(parameter.value(), values); };
+    const auto check = [&](const auto& layer, const auto& expected) {
+        const Tensor y = layer(x);
+        static_assert(std::same_as<std::remove_const_t<decltype(y)>, Tensor<bf16, Shape<3, 5>, Device>>);
+        CHECK(support::same_bits(y, cast<bf16>(expected)));
+    };
+    const auto wide = cast<float>(x);
+    Norm<Mixed, 5, NormKind::rms> rms(1e-5);
+    static_assert(std::same_as<decltype(rms.gain)::value_type, float>);
+    fill(rms.gain, weight);
+    check(rms, rms_norm(wide, weight, 1e-5));
+    CHECK(!support::same_bits(rms(x), rms_norm(x, cast<bf16>(weight), 1e-5)));
+    Norm<Mixed, 5, NormKind::rms_plus_one> plus_one(1e-5);
+    fill(plus_one.gain, little);
+    check(plus_one, rms_norm(wide, 1.0 + little, 1e-5));
+    Norm<Mixed, 5, NormKind::layer> centered(1e-5);
+    static_assert(std::same_as<decltype(centered.bias)::value_type, float>);
+    fill(centered.gain, weight);
+    fill(centered.bias, little);
+    check(centered, layer_norm(wide, weight, little, 1e-5));
+    // Linear layers, and norms of a precision whose optimizer keeps nothing wider, have the type of storage.
+    static_assert(std::same_as<decltype(Linear<Mixed, 3, 5, true>::bias)::value_type, bf16>);
+    static_assert(
+        std::same_as<decltype(Norm<Setting<Device, PureBf16, Untracked>, 5>::gain)::value_type, bf16>);
+}
+
 TEST_CASE("a gain's distance from 1 counts in bf16 too, however small") {
-    Norm<Setting<Device, StoredAsBf16, Untracked>, 5, NormKind::rms_plus_one> layer(1e-5);
+    Norm<Setting<Device, PureBf16, Untracked>, 5, NormKind::rms_plus_one> layer(1e-5);
     support::assign(layer.gain, std::vector<bf16>(5, bf16(0.0035f)));  // 1.0035 is 1 in bf16
     const auto x = cast<bf16>(numbers<double, Shape<3, 5>>(9));
     const auto gain = cast<float>(layer.gain.value());

@@ -42,10 +42,8 @@ std::vector<double> train_step(Model& model, Optimizer& optimizer, const Ids& in
     backward(loss);
     result.push_back(optimizer.clip(0.5));
     optimizer.step();
-    for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
-        for (const auto value : elements<typename Model::Value>(parameter))
-            result.push_back(static_cast<double>(value));
-    });
+    const std::vector<double> parameters = all_elements(model);
+    result.insert(result.end(), parameters.begin(), parameters.end());
     return result;
 }
 

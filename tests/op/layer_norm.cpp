@@ -1,4 +1,5 @@
 #include <cmath>
+#include <concepts>
 
 #include <doctest/doctest.h>
 
@@ -68,6 +69,34 @@ TEST_CASE("f32, bf16 and f16 are close to f64, also where the mean is far greate
     CHECK(error(float{}, centered) < 1e-6);
     CHECK(error(bf16{}, centered) < 0.01);
     CHECK(error(f16{}, centered) < 1e-3);
+}
+
+TEST_CASE("layer_norm: weights of 32 bits beside rows of 16 are not rounded, and their gradients neither") {
+    for (const int width : {33, 40, 3000}) {  // one by one, and in packets: of one block a row, too
+        INFO("width ", width);
+        using Rows = Shape<4, dyn>;
+        using Weights = Parameter<float, Shape<dyn>, support::Device>;
+        using Wide = Parameter<double, Shape<dyn>, support::Device>;
+        Parameter<bf16, Rows, support::Device> x(cast<bf16>(numbers<double, Rows>(1, width)));
+        Weights gain(Tensor(1 + cast<float>(numbers<double, Shape<dyn>>(2, width)) / 300)),
+            bias(cast<float>(numbers<double, Shape<dyn>>(3, width)));
+        Parameter<double, Rows, support::Device> wide_x(cast<double>(x.value()));
+        Wide wide_gain(cast<double>(gain.value())), wide_bias(cast<double>(bias.value()));
+        const auto upstream = support::values(cast<bf16>(numbers<double, Rows>(4, width)));
+        const auto y = layer_norm(x, gain, bias);
+        static_assert(std::same_as<typename decltype(y)::value_type, bf16>);
+        backward(y, support::seed_of(y, upstream));
+        const auto wide = layer_norm(wide_x, wide_gain, wide_bias);
+        backward(wide, upstream);
+        CHECK(worst_error(y, support::values(wide)) < 0x1p-8);
+        CHECK(relative_error(x.accumulated_gradient(), wide_x.accumulated_gradient()) < 0x1p-8);
+        CHECK(relative_error(gain.accumulated_gradient(), wide_gain.accumulated_gradient()) < 1e-6);
+        CHECK(relative_error(bias.accumulated_gradient(), wide_bias.accumulated_gradient()) < 1e-6);
+    }
+    const auto x = cast<bf16>(numbers<double, Shape<4, 33>>(1));
+    const Tensor gain = 1 + cast<float>(numbers<double, Shape<33>>(2)) / 300;
+    CHECK(support::same_bits(layer_norm(x, gain), cast<bf16>(layer_norm(cast<float>(x), gain))));
+    CHECK(!support::same_bits(layer_norm(x, gain), layer_norm(x, cast<bf16>(gain))));
 }
 
 TEST_CASE("layer_norm: expressions for gain and bias are not rounded by themselves") {

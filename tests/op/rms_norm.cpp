@@ -1,4 +1,5 @@
 #include <cmath>
+#include <concepts>
 
 #include <doctest/doctest.h>
 
@@ -52,6 +53,42 @@ TEST_CASE("f32 and bf16 are close to f64") {
     const auto gain = numbers<double, Shape<33>>(2);
     CHECK(relative_error(rms_norm(cast<float>(x), cast<float>(gain)), rms_norm(x, gain)) < 1e-6);
     CHECK(relative_error(rms_norm(cast<bf16>(x), cast<bf16>(gain)), rms_norm(x, gain)) < 0.01);
+}
+
+TEST_CASE("a gain of 32 bits beside rows of 16 is not rounded, and its gradient neither") {
+    using Rows = Shape<4, dyn>;
+    const auto check = [](int width, auto norm) {
+        INFO("width ", width);
+        Parameter<bf16, Rows, support::Device> x(cast<bf16>(numbers<double, Rows>(1, width)));
+        Parameter<float, Shape<dyn>, support::Device> gain(
+            Tensor(1 + cast<float>(numbers<double, Shape<dyn>>(2, width)) / 300));
+        Parameter<double, Rows, support::Device> wide_x(cast<double>(x.value()));
+        Parameter<double, Shape<dyn>, support::Device> wide_gain(cast<double>(gain.value()));
+        const auto upstream = support::values(cast<bf16>(numbers<double, Rows>(3, width)));
+        const auto y = norm(x, gain);
+        static_assert(std::same_as<typename decltype(y)::value_type, bf16>);
+        backward(y, support::seed_of(y, upstream));
+        const auto wide = norm(wide_x, wide_gain);
+        backward(wide, upstream);
+        CHECK(worst_error(y, support::values(wide)) < 0x1p-8);
+        CHECK(relative_error(x.accumulated_gradient(), wide_x.accumulated_gradient()) < 0x1p-8);
+        CHECK(relative_error(gain.accumulated_gradient(), wide_gain.accumulated_gradient()) < 1e-6);
+    };
+    for (const int width : {33, 40, 3000}) {  // one by one, and in packets: of one block a row, too
+        check(width, [](const auto& x, const auto& gain) { return rms_norm(x, gain); });
+        check(width, [](const auto& x, const auto& gain) { return rms_norm(x, 0.5 + gain); });
+    }
+    const auto x = cast<bf16>(numbers<double, Shape<4, 33>>(1));
+    const Tensor gain = 1 + cast<float>(numbers<double, Shape<33>>(2)) / 300;
+    CHECK(support::same_bits(rms_norm(x, gain), cast<bf16>(rms_norm(cast<float>(x), gain))));
+    CHECK(!support::same_bits(rms_norm(x, gain), rms_norm(x, cast<bf16>(gain))));
+}
+
+TEST_CASE("a gain may be a view with gaps") {
+    const auto x = numbers<double, Shape<3, 8>>(1);
+    const auto table = numbers<double, Shape<8, 4>>(2);
+    const auto column = select<1>(table, 2);
+    CHECK(worst_error(rms_norm(x, column), reference(x, column, 1e-5)) < 1e-14);
 }
 
 TEST_CASE("an expression for the gain is not rounded by itself") {

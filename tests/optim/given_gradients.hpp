@@ -1,6 +1,6 @@
 #pragma once
 
-// A model of three parameters whose gradients are given, in any precision, and what its optimizers keep.
+// A model of four parameters whose gradients are given, in any precision, and what its optimizers keep.
 
 #include <cstdint>
 #include <map>
@@ -14,7 +14,8 @@
 
 namespace tenon::support {
 
-/// Three parameters whose gradients are given: numbers that bf16 has, other ones at each step.
+/// Four parameters whose gradients are given: numbers that bf16 has, other ones at each step. The last is of
+/// the type that the optimizer keeps the others in, as norms' are.
 template <class P>
 struct GivenGradients {
     using Precision = P;
@@ -26,18 +27,21 @@ struct GivenGradients {
     Parameter<Value, Shape<9, 7>, Device> matrix{starting<Shape<9, 7>>(1)};
     Parameter<Value, Shape<2, 5, 6>, Device> stack{starting<Shape<2, 5, 6>>(2)};
     Parameter<Value, Shape<35>, Device> gain{starting<Shape<35>>(3), Role::gain};
+    Parameter<typename P::master, Shape<13>, Device> norm{cast<typename P::master>(starting<Shape<13>>(7)),
+                                                          Role::gain};
 
     void visit_parameters(ParameterVisitor& visit) {
         visit("matrix", matrix);
         visit("stack", stack);
         visit("gain", gain);
+        visit("norm", norm);
     }
 
     auto loss(int step) const {
         const auto seed = static_cast<std::uint32_t>(10 * step);
-        return Tensor(sum(starting<Shape<9, 7>>(seed + 4) * matrix) +
-                      sum(starting<Shape<2, 5, 6>>(seed + 5) * stack) +
-                      sum(starting<Shape<35>>(seed + 6) * gain));
+        return materialize_as<Value>(
+            sum(starting<Shape<9, 7>>(seed + 4) * matrix) + sum(starting<Shape<2, 5, 6>>(seed + 5) * stack) +
+            sum(starting<Shape<35>>(seed + 6) * gain) + sum(starting<Shape<13>>(seed + 7) * norm));
     }
 
     template <class Optimizer>
@@ -52,6 +56,7 @@ struct GivenGradients {
         std::vector<double> result = support::values(matrix.value());
         support::append(result, stack.value());
         support::append(result, gain.value());
+        support::append(result, norm.value());
         return result;
     }
 

@@ -28,9 +28,20 @@ std::vector<double> masters_of(Optimizer& optimizer) {
     return result;
 }
 
-template <class T>
+/// What the optimizer changes: master copies, and the parameter that is one itself.
+template <class Optimizer, class Problem>
+std::vector<double> masters_of(Optimizer& optimizer, const Problem& problem) {
+    std::vector<double> result = masters_of(optimizer);
+    support::append(result, problem.norm.value());
+    return result;
+}
+
+/// The parameters that go with such numbers.
+template <class P>
 std::vector<double> rounded(std::vector<double> numbers) {
-    for (double& x : numbers) x = convert<double>(convert<T>(static_cast<float>(x)));
+    const std::size_t count = numbers.size() - static_cast<std::size_t>(GivenGradients<P>().norm.size());
+    for (std::size_t i = 0; i < count; ++i)
+        numbers[i] = convert<double>(convert<typename P::storage>(static_cast<float>(numbers[i])));
     return numbers;
 }
 
@@ -61,8 +72,8 @@ void check_masters() {
         if constexpr (decltype(second)::has_loss_scale) second.set_loss_scaling({.scale = 1024});
         exact.train(first, 0, 12);
         mixed.train(second, 0, 12);
-        CHECK(masters_of(second) == exact.numbers());
-        CHECK(mixed.numbers() == rounded<typename P::storage>(exact.numbers()));
+        CHECK(masters_of(second, mixed) == exact.numbers());
+        CHECK(mixed.numbers() == rounded<P>(exact.numbers()));
     });
 }
 
@@ -100,11 +111,11 @@ TEST_CASE(
     Muon second{mixed};
     exact.train(first, 0, 12);
     mixed.train(second, 0, 12);
-    const std::vector<double> expected = exact.numbers(), got = masters_of(second);
+    const std::vector<double> expected = exact.numbers(), got = masters_of(second, mixed);
     double worst = 0;
     for (std::size_t i = 0; i < expected.size(); ++i) worst = std::max(worst, std::abs(got[i] - expected[i]));
     CHECK(worst < 1e-3);
-    CHECK(mixed.numbers() == rounded<bf16>(got));
+    CHECK(mixed.numbers() == rounded<MixedBf16>(got));
 }
 
 TEST_CASE("master copies are state, named after their parameters, and begin as the weights") {
@@ -112,9 +123,39 @@ TEST_CASE("master copies are state, named after their parameters, and begin as t
     SGD optimizer{problem};
     const auto start = problem.numbers();
     State state = state_of(optimizer);
-    CHECK(state.size() == 7);
+    CHECK(state.size() == 1 + 3 * 2 + 1);
     CHECK(state.at("matrix.master").size() == 63 * sizeof(float));
-    CHECK(masters_of(optimizer) == start);
+    CHECK(masters_of(optimizer, problem) == start);
+}
+
+TEST_CASE(
+    "a parameter of the masters' type is its own: steps change it in place, and nothing is kept beside it") {
+    GivenGradients<MixedBf16> problem;
+    const void* const memory = problem.norm.data;
+    const std::size_t before = Memory<Device>::used_bytes();
+    SGD<bf16, float, Device, float> optimizer(std::vector<ParameterBase*>{&problem.norm}, {.rate = 1e-3});
+    CHECK(state_of(optimizer).count("0.master") == 0);
+    if (support::is_cpu) CHECK(Memory<Device>::used_bytes() == before);
+    const auto start = support::values(problem.norm.value());
+    backward(sum(problem.norm));
+    optimizer.step();
+    CHECK(problem.norm.data == memory);
+    const auto moved = support::values(problem.norm.value());
+    for (std::size_t i = 0; i < start.size(); ++i)
+        CHECK(moved[i] == static_cast<double>(static_cast<float>(start[i]) - 1e-3f));
+    // What is loaded needs not be read.
+    support::assign(problem.norm, std::vector(13, 5.0f));
+    backward(sum(problem.norm));
+    optimizer.step();
+    CHECK(support::values(problem.norm.value())[12] == static_cast<double>(5.0f - 1e-3f));
+}
+
+TEST_CASE("elements of another type than the model's two are an error that names both") {
+    Parameter<double, Shape<3>, Device> wide(Role::gain);
+    CHECK_THROWS_WITH_AS((SGD<bf16, float, Device, float>(std::vector<ParameterBase*>{&wide})),
+                         "SGD: parameter 0: expected elements of type bf16 or f32, got f64", Error);
+    CHECK_THROWS_WITH_AS((Ema<bf16, Device>(std::vector<ParameterBase*>{&wide})),
+                         "Ema: parameter 0: expected elements of type bf16 or f32, got f64", Error);
 }
 
 TEST_CASE("written into a new optimizer, the state goes on with the same bits") {
@@ -220,16 +261,17 @@ TEST_CASE(
     "averages of 16-bit weights have 32 bits; in the model they are rounded, and the weights come back") {
     GivenGradients<MixedBf16> problem;
     Ema ema{problem, {.decay = 0.999}};
-    const auto averages = [&] {
-        const std::vector<char> bytes = support::state_of(ema).at("gain.average");
+    const auto averages = [&](const char* name = "gain.average") {
+        const std::vector<char> bytes = support::state_of(ema).at(name);
         std::vector<float> numbers(bytes.size() / sizeof(float));
         std::memcpy(numbers.data(), bytes.data(), bytes.size());
         return numbers;
     };
     const std::vector<float> start = averages();
     support::assign(problem.gain, std::vector(35, bf16(2.0f)));
+    support::assign(problem.norm, std::vector(13, 3.001f));
     for (int step = 0; step < 3; ++step) ema.update();
-    const std::vector<float> now = averages();
+    const std::vector<float> now = averages(), norm = averages("norm.average");
     const auto weights = problem.numbers();
     for (std::size_t i = 0; i < start.size(); ++i)
         CHECK(now[i] == doctest::Approx(2 + std::pow(0.999, 3) * (start[i] - 2)).epsilon(1e-6));
@@ -237,6 +279,8 @@ TEST_CASE(
         const auto swapped = ema.swap_in();
         const auto shown = support::values(problem.gain.value());
         for (std::size_t i = 0; i < now.size(); ++i) CHECK(shown[i] == convert<double>(bf16(now[i])));
+        CHECK(support::elements<float>(problem.norm) == norm);  // it has 32 bits in the model, too
+        CHECK(norm[0] != 3.001f);
     }
     CHECK(problem.numbers() == weights);
     CHECK(averages() == now);

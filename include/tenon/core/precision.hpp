@@ -6,7 +6,8 @@ namespace tenon {
 
 /// A precision names five types: what parameters and activations are stored in, what arithmetic is done in,
 /// what sums add up in, what gradients of parameters are kept in, and what the optimizer keeps as the master
-/// copy of the parameters. Where `master` is `storage` there is no copy: the parameters are their own.
+/// copy of the parameters. Where `master` is `storage` there is no copy: the parameters are their own. So are
+/// the gains and biases of norms, which are of the `master` type in the model, too.
 template <class P>
 concept Precision = requires {
     typename P::storage;

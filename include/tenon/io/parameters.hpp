@@ -1,8 +1,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -169,18 +174,43 @@ std::vector<PlacedTensor> placed_tensors(Model& model, const Source& source, con
 
 template <class Model>
 void read_parameters(const std::vector<PlacedTensor>& tensors, const std::string& where) {
-    using T = typename Model::Value;
     Differences differences(where);
-    for (const PlacedTensor& tensor : tensors)
-        write_elements<T, typename Model::Device>(*tensor.place.parameter, [&](T* to) {
-            differences.add(tensor.place.tensor, read_place(*tensor.entry, tensor.place, to));
+    for (const PlacedTensor& tensor : tensors) {
+        ParameterBase& parameter = *tensor.place.parameter;
+        visit_element_type<Model>(parameter, [&]<class T>(std::type_identity<T>) {
+            write_elements<T, typename Model::Device>(parameter, [&](T* to) {
+                differences.add(tensor.place.tensor, read_place(*tensor.entry, tensor.place, to));
+            });
         });
+    }
     differences.raise();
+}
+
+/// The bytes of a tensor that is made of the parameters that have a place in it, as `first` does.
+template <class Model>
+std::vector<std::byte> joined_bytes(const std::vector<CheckpointPlace>& places,
+                                    const CheckpointPlace& first) {
+    return visit_element_type<Model>(*first.parameter, [&]<class T>(std::type_identity<T>) {
+        std::size_t count = 1;
+        for (const std::int64_t length : first.shape()) count *= static_cast<std::size_t>(length);
+        std::vector<std::byte> bytes(count * sizeof(T));
+        T* const to = reinterpret_cast<T*>(bytes.data());
+        for (const CheckpointPlace& place : places) {
+            if (place.tensor != first.tensor) continue;
+            const HostElements<typename Model::Device> elements(*place.parameter);
+            const T* const values = elements.template data<T>();
+            place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t run) {
+                for (std::int64_t i = 0; i < run; ++i) to[stored + i] = values[element + i * place.step()];
+            });
+        }
+        return bytes;
+    });
 }
 
 }  // namespace detail
 
-/// Loads all parameters of a model from a Checkpoint or a Safetensors file, converted to the model's type.
+/// Loads all parameters of a model from a Checkpoint or a Safetensors file, each converted to its
+/// parameter's type.
 /// Throws FileError, naming the file and every key, where tensors are missing, have another shape, are left
 /// over, or hold what is not finite, so that nothing is silently wrong. Names and shapes are compared before
 /// anything is loaded.
@@ -209,40 +239,21 @@ Model load_model(const TransformerSizes& sizes, const Source& source, const Chec
 /// Throws FileError.
 template <class Model>
 void save_parameters(Model& model, const std::string& path, const CheckpointNames& names) {
-    using T = typename Model::Value;
     using Device = typename Model::Device;
     std::vector<SafetensorsTensor> tensors;
-    std::vector<std::vector<T>> joined;  // of tensors that are no parameter's memory
-    std::vector<HostElements<T, Device>> whole;
+    std::vector<std::vector<std::byte>> joined;  // of tensors that are no parameter's memory
+    std::vector<HostElements<Device>> whole;
     const auto places = checkpoint_places(model, names);
     joined.reserve(places.size());
     whole.reserve(places.size());
     for (const CheckpointPlace& first : places) {
         if (first.first_output != 0) continue;
-        const T* data = nullptr;
-        std::int64_t count = 1;
-        for (const std::int64_t length : first.shape()) count *= length;
-        if (first.is_whole()) {
-            data = whole.emplace_back(*first.parameter).data();
-        } else {
-            joined.emplace_back(static_cast<std::size_t>(count));
-            T* const to = joined.back().data();
-            data = to;
-            for (const CheckpointPlace& place : places) {
-                if (place.tensor != first.tensor) continue;
-                const HostElements<T, Device> elements(*place.parameter);
-                const T* const values = elements.data();
-                place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t run) {
-                    for (std::int64_t i = 0; i < run; ++i)
-                        to[stored + i] = values[element + i * place.step()];
-                });
-            }
-        }
-        tensors.push_back(
-            {first.tensor,
-             first.parameter->type,
-             first.shape(),
-             {reinterpret_cast<const std::byte*>(data), static_cast<std::size_t>(count) * sizeof(T)}});
+        std::span<const std::byte> bytes;
+        if (first.is_whole())
+            bytes = whole.emplace_back(*first.parameter).bytes();
+        else
+            bytes = joined.emplace_back(detail::joined_bytes<Model>(places, first));
+        tensors.push_back({first.tensor, first.parameter->type, first.shape(), bytes});
     }
     const std::pair<std::string, std::string> metadata[] = {{"format", "pt"}};
     write_safetensors(path, tensors, metadata);

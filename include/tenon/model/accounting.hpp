@@ -121,13 +121,15 @@ constexpr TrainingMemory training_memory(const TransformerSizes& s, const Traini
     using Activation = typename P::storage;
     constexpr double activation_bytes = sizeof(Activation),
                      gradient_bytes = sizeof(GradientOf<Activation, typename Model::Device>);
-    const double count = double(parameter_count<C>(s));
+    // Norms' parameters are their own master copies.
+    const double count = double(parameter_count<C>(s)), norms = double(norm_parameter_count<C>(s));
     const double tokens = double(step.batch) * (step.time > 0 ? step.time : s.context);
     const double width = s.width, block = detail::kept_by_block<C>(s);
     TrainingMemory memory;
-    memory.parameters = detail::saturated(count * activation_bytes);
+    memory.parameters =
+        detail::saturated((count - norms) * activation_bytes + norms * sizeof(typename P::master));
     memory.master = sizeof(typename P::master) != sizeof(Activation)
-                        ? detail::saturated(count * sizeof(typename P::master))
+                        ? detail::saturated((count - norms) * sizeof(typename P::master))
                         : 0;
     memory.gradients = detail::saturated(count * sizeof(typename P::gradient));
     memory.optimizer = detail::saturated(step.moments * count * sizeof(typename P::gradient));

@@ -265,28 +265,35 @@ TransformerSizes resolved_for(const TransformerSizes& given) {
     return sizes;
 }
 
-/// Number of parameters of a Transformer of these sizes, worked out, with the features of C.
+/// Number of parameters of the norms of a Transformer of these sizes, worked out, with the features of C.
 template <class C = TransformerDefaults>
-constexpr std::int64_t parameter_count(const TransformerSizes& s) {
+constexpr std::int64_t norm_parameter_count(const TransformerSizes& s) {
     constexpr int norm_vectors = C::norm == NormKind::none ? 0 : C::norm == NormKind::layer ? 2 : 1;
     constexpr int block_norms = C::placement == NormPlacement::both ? 4 : 2,
                   last_norms = C::placement == NormPlacement::post ? 0 : 1;
+    const std::int64_t query = std::int64_t{s.heads} * s.head_width,
+                       key = std::int64_t{s.key_value_heads} * s.head_width;
+    const std::int64_t query_key_norm = C::query_key_norm == QueryKeyNorm::none   ? 0
+                                        : C::query_key_norm == QueryKeyNorm::head ? 2 * s.head_width
+                                                                                  : query + key;
+    return s.depth * query_key_norm +
+           (std::int64_t{s.depth} * block_norms + last_norms) * norm_vectors * s.width;
+}
+
+/// Number of parameters of a Transformer of these sizes, worked out, with the features of C.
+template <class C = TransformerDefaults>
+constexpr std::int64_t parameter_count(const TransformerSizes& s) {
     const std::int64_t width = s.width, hidden = s.hidden, query = std::int64_t{s.heads} * s.head_width,
                        key = std::int64_t{s.key_value_heads} * s.head_width;
     const std::int64_t attention = 2 * width * (query + key) +
                                    (C::query_key_value_bias ? query + 2 * key : 0) +
                                    (C::attention_output_bias ? width : 0);
-    const std::int64_t query_key_norm = C::query_key_norm == QueryKeyNorm::none   ? 0
-                                        : C::query_key_norm == QueryKeyNorm::head ? 2 * s.head_width
-                                                                                  : query + key;
     constexpr int ups = is_gated(C::feed_forward) ? 2 : 1;
     const std::int64_t feed_forward =
         (ups + 1) * width * hidden + (C::feed_forward_bias ? ups * hidden + width : 0);
     const std::int64_t embedding = width * s.vocabulary * (s.tied ? 1 : 2) +
                                    (C::positions == Positions::learned ? width * s.context : 0);
-    return embedding +
-           s.depth * (attention + query_key_norm + feed_forward + block_norms * norm_vectors * width) +
-           last_norms * norm_vectors * width;
+    return embedding + s.depth * (attention + feed_forward) + norm_parameter_count<C>(s);
 }
 
 }  // namespace tenon

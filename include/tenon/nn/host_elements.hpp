@@ -1,7 +1,9 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <tenon/autograd/parameter.hpp>
@@ -10,23 +12,30 @@ namespace tenon {
 
 /// A parameter's elements where the host can read them: where they lie, or a copy of a device's. For what
 /// works on parameters without their types, files above all.
-template <class T, class Device>
+template <class Device>
 class HostElements {
 public:
-    explicit HostElements(const ParameterBase& parameter) : data_(static_cast<const T*>(parameter.data)) {
+    explicit HostElements(const ParameterBase& parameter)
+        : bytes_(static_cast<const std::byte*>(parameter.data),
+                 static_cast<std::size_t>(parameter.size()) * size_of(parameter.type)) {
         if constexpr (!std::same_as<Device, Cpu>) {
-            copy_.resize(static_cast<std::size_t>(parameter.size()));
-            Memory<Device>::copy(data_, parameter.size(), copy_.data());
-            data_ = copy_.data();
+            copy_.resize(bytes_.size());
+            Memory<Device>::copy(bytes_.data(), static_cast<std::int64_t>(bytes_.size()), copy_.data());
+            bytes_ = copy_;
         }
     }
     HostElements(HostElements&&) = default;  // a vector that is moved keeps its memory
 
-    const T* data() const { return data_; }
+    std::span<const std::byte> bytes() const { return bytes_; }
+    /// The elements, of the parameter's type T.
+    template <class T>
+    const T* data() const {
+        return reinterpret_cast<const T*>(bytes_.data());
+    }
 
 private:
-    const T* data_;
-    std::vector<T> copy_;
+    std::span<const std::byte> bytes_;
+    std::vector<std::byte> copy_;
 };
 
 /// Has `write(T* to)` write all of a parameter's elements in memory of the host, and takes them over.

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include <tenon/core/random.hpp>
 #include <tenon/nn/features.hpp>
@@ -79,8 +80,9 @@ template <class Model>
 void initialize(Model& model, Seed seed, const InitializerOptions& options = {}) {
     std::uint64_t stream = 0;
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
-        detail::initialize_parameter<typename Model::Device, typename Model::Value>(name, parameter, options,
-                                                                                    seed, stream++);
+        visit_element_type<Model>(parameter, [&]<class T>(std::type_identity<T>) {
+            detail::initialize_parameter<typename Model::Device, T>(name, parameter, options, seed, stream++);
+        });
     });
 }
 

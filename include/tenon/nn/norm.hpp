@@ -10,10 +10,11 @@
 
 namespace tenon {
 
-/// Normalization over the last axis, [..., Width] -> [..., Width], with what is learned of it.
+/// Normalization over the last axis, [..., Width] -> [..., Width], with what is learned of it, which is of
+/// the precision's `master` type.
 template <class Setting, auto Width, NormKind Kind = NormKind::rms>
 class Norm {
-    using Vector = typename Setting::template Parameter<Shape<Width>>;
+    using Vector = typename Setting::template NormParameter<Shape<Width>>;
 
 public:
     static constexpr bool has_gain = Kind != NormKind::none, has_bias = Kind == NormKind::layer;

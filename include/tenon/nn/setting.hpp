@@ -15,6 +15,11 @@ struct Setting {
 
     template <class S>
     using Parameter = tenon::Parameter<Value, S, Device, Tracking>;
+
+    /// A norm's gain or bias. These are few, and what one is rounded by all rows have in common: they are
+    /// kept as the optimizer keeps parameters, and so need no second copy.
+    template <class S>
+    using NormParameter = tenon::Parameter<typename PrecisionType::master, S, Device, Tracking>;
 };
 
 }  // namespace tenon

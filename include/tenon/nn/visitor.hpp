@@ -1,10 +1,13 @@
 #pragma once
 
+#include <concepts>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <tenon/autograd/parameter.hpp>
+#include <tenon/core/precision.hpp>
 
 namespace tenon {
 
@@ -49,13 +52,24 @@ void for_each_parameter(Model& model, F&& f) {
     model.visit_parameters(visitor);
 }
 
+/// Returns f(std::type_identity<T>()), where T is a parameter's element type: what its model stores
+/// parameters in, or what the optimizer keeps them in, which some are of.
+template <class Model, class F>
+decltype(auto) visit_element_type(const ParameterBase& parameter, F&& f) {
+    using T = typename Model::Value;
+    using Master = MasterOf<Model>;
+    if constexpr (!std::same_as<T, Master>)
+        if (parameter.type == element_type_of<Master>()) return f(std::type_identity<Master>());
+    return f(std::type_identity<T>());
+}
+
 /// Takes the memory of a model's parameters that have none (see UnallocatedParameters); uninitialized.
 template <class Model>
 void allocate_parameters(Model& model) {
     for_each_parameter(model, [](std::string_view, ParameterBase& parameter) {
         if (parameter.data) return;
         parameter.storage = Storage(Memory<typename Model::Device>::allocate(
-            detail::bytes_of(parameter.extents, sizeof(typename Model::Value))));
+            detail::bytes_of(parameter.extents, size_of(parameter.type))));
         parameter.data = parameter.storage.data();
     });
 }

@@ -23,8 +23,16 @@ struct Average {
     Storage weights_aside;  ///< while the average is in the model, and rounded there
 
     std::int64_t size() const { return parameter->size(); }
-    T* weights() const { return static_cast<T*>(parameter->data); }
+    /// The weights; null where they are of the average's type.
+    T* weights() const { return is_wide() ? nullptr : static_cast<T*>(parameter->data); }
+    /// The weights that are of the average's type; else null.
+    ComputeOf<T>* wide_weights() const {
+        return is_wide() ? static_cast<ComputeOf<T>*>(parameter->data) : nullptr;
+    }
     ComputeOf<T>* data() const { return static_cast<ComputeOf<T>*>(storage.data()); }
+
+private:
+    bool is_wide() const { return parameter->type == element_type_of<ComputeOf<T>>(); }
 };
 
 /// Names the averages' update where kernels are declared: of a Pass<T> over a list of averages,
@@ -53,17 +61,23 @@ public:
     using device_type = Device;
 
     /// For the parameters of a model, which must stay where it is, or for bare ones. Throws Error where one
-    /// is not of element type T, or the decay not from 0 to 1.
+    /// is of an element type that is neither T nor the averages', or the decay not from 0 to 1.
     explicit Ema(const ParameterList& parameters, EmaOptions options = {}) : options_(options) {
         if (!(options.decay >= 0 && options.decay <= 1))
             throw Error("Ema: expected a decay from 0 to 1, got " + std::to_string(options.decay));
         for (const auto& [name, parameter] : parameters) {
-            if (parameter->type != element_type_of<T>())
+            constexpr ElementType own = element_type_of<T>(), wide = element_type_of<ComputeOf<T>>();
+            if (parameter->type != own && parameter->type != wide)
                 throw Error("Ema: parameter " + name + ": expected elements of type " +
-                            std::string(name_of(element_type_of<T>())) + ", got " +
+                            std::string(name_of(own)) +
+                            (own == wide ? "" : " or " + std::string(name_of(wide))) + ", got " +
                             std::string(name_of(parameter->type)));
             averages_.push_back({name, parameter, allocated<ComputeOf<T>>(parameter->size()), {}});
-            copy(averages_.back().weights(), parameter->size(), averages_.back().data());
+            const Average<T>& average = averages_.back();
+            if (average.weights())
+                copy(average.weights(), average.size(), average.data());
+            else
+                copy(average.wide_weights(), average.size(), average.data());
         }
         pass_ = Pass(averages_);
     }
@@ -144,8 +158,8 @@ private:
 
     void exchange(bool is_swapped) {
         for (Average<T>& average : averages_) {
-            if constexpr (!is_half<T>) {
-                Kernel<EmaUpdate, Device>::swap(average.weights(), average.data(), average.size());
+            if (average.wide_weights()) {
+                Kernel<EmaUpdate, Device>::swap(average.wide_weights(), average.data(), average.size());
             } else if (is_swapped) {
                 average.weights_aside = allocated<T>(average.size());
                 copy(average.weights(), average.size(), static_cast<T*>(average.weights_aside.data()));

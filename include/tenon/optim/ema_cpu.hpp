@@ -21,7 +21,7 @@ struct Kernel<EmaUpdate, Cpu> {
         Pass() = default;
         explicit Pass(const std::vector<Average<T>>& averages) {
             for (const Average<T>& average : averages)
-                items_.push_back({average.weights(), average.data(), average.size()});
+                items_.push_back({average.weights(), average.wide_weights(), average.data(), average.size()});
         }
 
         void prepare(C share) { share_ = share; }
@@ -32,6 +32,7 @@ struct Kernel<EmaUpdate, Cpu> {
     private:
         struct Item {
             const T* weights;
+            const C* wide;  // the weights, where they are of the average's type
             C* average;
             std::int64_t count;
         };
@@ -40,8 +41,9 @@ struct Kernel<EmaUpdate, Cpu> {
             using V = Packet<C>;
             detail::for_each_packet<C>(item.count, [=](std::int64_t at, int lanes) {
                 const V old = V::load_partial(item.average + at, lanes);
-                fma(V(share), detail::load_elements<V>(item.weights + at, lanes) - old, old)
-                    .store_partial(item.average + at, lanes);
+                const V weights = item.wide ? V::load_partial(item.wide + at, lanes)
+                                            : detail::load_elements<V>(item.weights + at, lanes);
+                fma(V(share), weights - old, old).store_partial(item.average + at, lanes);
             });
         }
 

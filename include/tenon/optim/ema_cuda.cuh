@@ -16,6 +16,7 @@ namespace cuda {
 template <class T>
 struct AverageArrays {
     const T* weights;
+    const ComputeOf<T>* wide;  // the weights, where they are of the average's type
     ComputeOf<T>* average;
     std::int64_t count;
 };
@@ -29,7 +30,10 @@ __global__ void __launch_bounds__(chunk_threads)
     const C part = *share;
     for_each_pack<16 / sizeof(C)>(chunk, array.count, true, [&](std::int64_t at, auto n) {
         C weights[decltype(n)::value], average[decltype(n)::value];
-        load(array.weights + at, weights);
+        if (array.wide)
+            load(array.wide + at, weights);
+        else
+            load(array.weights + at, weights);
         load(array.average + at, average);
 #pragma unroll
         for (int i = 0; i < decltype(n)::value; ++i)
@@ -62,7 +66,7 @@ struct Kernel<EmaUpdate, Cuda> {
             std::vector<cuda::AverageArrays<T>> arrays;
             std::vector<std::int64_t> counts;
             for (const Average<T>& average : averages) {
-                arrays.push_back({average.weights(), average.data(), average.size()});
+                arrays.push_back({average.weights(), average.wide_weights(), average.data(), average.size()});
                 counts.push_back(average.size());
             }
             if (arrays.empty()) return;

@@ -28,7 +28,8 @@ namespace tenon {
 ///
 /// Where `Master` is not T, it keeps a copy of the parameters in that type, begun as they are at the first
 /// step, which the steps change; the parameters are the copy, rounded. Who changes them later says so by
-/// `read_weights`. Parameters of 16 bits without such a copy are rounded stochastically, by `seed`.
+/// `read_weights`. Parameters that are of type `Master` themselves need no copy. Parameters of 16 bits
+/// without one are rounded stochastically, by `seed`.
 template <class T, class C, class Device, class Master = T>
 class Optimizer {
 public:
@@ -106,9 +107,10 @@ public:
     void read_weights() {
         if constexpr (Weights<T, Master>::has_master)
             for (Entry& entry : entries_)
-                Kernel<ElementwiseUpdate, Device>::copy(static_cast<const T*>(entry.parameter->data),
-                                                        entry.size(),
-                                                        static_cast<Master*>(entry.master.data()));
+                if (entry.master)
+                    Kernel<ElementwiseUpdate, Device>::copy(static_cast<const T*>(entry.parameter->data),
+                                                            entry.size(),
+                                                            static_cast<Master*>(entry.master.data()));
         has_read_weights_ = true;
     }
 
@@ -132,7 +134,7 @@ public:
             const std::string steps = entry.name + ".steps";
             visit(std::string_view(steps), ElementType::i64, std::int64_t{1},
                   static_cast<void*>(counts_.of(entry)));
-            if constexpr (Weights<T, Master>::has_master) {
+            if (entry.master) {
                 const std::string master = entry.name + ".master";
                 visit(std::string_view(master), element_type_of<Master>(), entry.size(), entry.master.data());
             }
@@ -151,7 +153,7 @@ protected:
     using GradientScale = typename Kernel<GradientNorm, Device>::Scale;
 
     /// `kind` is the optimizer's name, for messages. Throws Error where a parameter that is not frozen is not
-    /// tracked, not of element type T, or there twice.
+    /// tracked, of an element type that is neither T nor `Master`, or there twice.
     template <TreatmentRule Rule>
     Optimizer(const char* kind, const ParameterList& parameters, double rate, const Rule& rule) : rate(rate) {
         for (const auto& [name, parameter] : parameters) {
@@ -160,7 +162,7 @@ protected:
             require_trainable(kind, name, *parameter);
             trained_.push_back(parameter);
             entries_.push_back({name, parameter, treatment, entries_.size(), 0, nullptr, false, {}, {}});
-            if constexpr (Weights<T, Master>::has_master)
+            if (parameter->type != element_type_of<Master>())
                 entries_.back().master = allocated<Master>(parameter->size());
         }
         scaling_ = Scaling(trained_);
@@ -229,8 +231,10 @@ private:
     void require_trainable(const char* kind, const std::string& name, const ParameterBase& parameter) const {
         const std::string where = std::string(kind) + ": parameter " + name + ": expected ";
         if (!parameter.gradient) throw Error(where + "a tracked parameter, got one that only runs forward");
-        if (parameter.type != element_type_of<T>())
-            throw Error(where + "elements of type " + std::string(name_of(element_type_of<T>())) + ", got " +
+        constexpr ElementType own = element_type_of<T>(), master = element_type_of<Master>();
+        if (parameter.type != own && parameter.type != master)
+            throw Error(where + "elements of type " + std::string(name_of(own)) +
+                        (own == master ? "" : " or " + std::string(name_of(master))) + ", got " +
                         std::string(name_of(parameter.type)));
         if (std::find(trained_.begin(), trained_.end(), &parameter) != trained_.end())
             throw Error(where + "each parameter once, got it twice");

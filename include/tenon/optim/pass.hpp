@@ -28,7 +28,7 @@ struct TrainedParameter {
     std::int64_t updates = 0;         ///< that it took part in
     std::int64_t* counted = nullptr;  ///< the same in the device's memory, where only the device knows
     bool has_gradient = false;        ///< at the step at hand
-    Storage master;
+    Storage master;                   ///< the copy in that type; none of a parameter that is of it itself
     std::vector<State> states;
 
     std::int64_t size() const { return parameter->size(); }
@@ -38,8 +38,10 @@ struct TrainedParameter {
     /// Where they are, and how they are rounded at the update at hand.
     Weights<T, Master> weights(Seed seed) const {
         // Numbers of the parameter above, of its updates below.
-        return {static_cast<T*>(parameter->data), static_cast<Master*>(master.data()), seed.value,
-                number << 40 | static_cast<std::uint64_t>(updates)};
+        const std::uint64_t stream = number << 40 | static_cast<std::uint64_t>(updates);
+        if (Weights<T, Master>::has_master && !master)
+            return {nullptr, static_cast<Master*>(parameter->data), seed.value, stream};
+        return {static_cast<T*>(parameter->data), static_cast<Master*>(master.data()), seed.value, stream};
     }
 };
 

@@ -9,8 +9,9 @@
 namespace tenon {
 
 /// Where an update reads and writes a parameter's elements, of type T: in the parameter's own memory; or in
-/// the optimizer's master copy, of which the parameter is then the rounded image; or, of 16 bits without such
-/// a copy, in the parameter's memory with stochastic rounding, whose random numbers are those of a seed and a
+/// the optimizer's master copy, of which the parameter is then the rounded image, unless it is of the
+/// master's type itself: `values` is null then, and `master` its own memory; or, of 16 bits without such a
+/// copy, in the parameter's memory with stochastic rounding, whose random numbers are those of a seed and a
 /// stream, which differs from parameter to parameter and from step to step.
 template <class T, class Master>
 struct Weights {

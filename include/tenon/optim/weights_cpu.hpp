@@ -39,7 +39,8 @@ void store_weights(V x, const Weights<T, Master>& weights, std::int64_t at, int 
         x.store(numbers);
         if constexpr (Weights<T, Master>::has_master) {
             x.store_partial(weights.master + at, lanes);
-            for (int i = 0; i < lanes; ++i) weights.values[at + i] = convert<T>(numbers[i]);
+            if (weights.values)
+                for (int i = 0; i < lanes; ++i) weights.values[at + i] = convert<T>(numbers[i]);
         } else {
             const Philox random(Seed{weights.seed}, weights.stream);
             Philox::Block block{};

@@ -32,7 +32,10 @@ __device__ __forceinline__ void store_weights(const C (&p)[N], const Weights<T, 
                 round_stochastically(p[i], rounding_bits(block, N == rounding_group ? i : first + i));
         *reinterpret_cast<Pack<T, N>*>(weights.values + at) = pack;
     } else {
-        if constexpr (Weights<T, Master>::has_master) store(p, weights.master + at);
+        if constexpr (Weights<T, Master>::has_master) {
+            store(p, weights.master + at);
+            if (!weights.values) return;
+        }
         store(p, weights.values + at);
     }
 }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -65,9 +66,10 @@ std::optional<NonFinite> first_non_finite_parameter(Model& model) {
     std::optional<NonFinite> found;
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
         if (found) return;
-        found = detail::first_non_finite<typename Model::Device>(
-            "parameter " + std::string(name), static_cast<const typename Model::Value*>(parameter.data),
-            parameter.extents);
+        found = visit_element_type<Model>(parameter, [&]<class T>(std::type_identity<T>) {
+            return detail::first_non_finite<typename Model::Device>(
+                "parameter " + std::string(name), static_cast<const T*>(parameter.data), parameter.extents);
+        });
     });
     return found;
 }

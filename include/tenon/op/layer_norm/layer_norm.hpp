@@ -11,7 +11,8 @@ namespace tenon {
 
 /// Layer normalization over the last axis: (x - mean x) / sqrt(var x + epsilon) · gain + bias, the variance
 /// being the mean of (x - mean x)² (Ba, Kiros, Hinton 2016). One fused pass each way, rows in cache;
-/// expressions for gain and bias are part of it, and so are not rounded by themselves.
+/// expressions for gain and bias are part of it, and so are not rounded by themselves. The result is of x's
+/// element type, also where they are of a wider one.
 struct LayerNorm {};
 
 namespace mismatch {
@@ -60,7 +61,7 @@ auto layer_norm(A&& argument, G&& gain_argument, double epsilon = 1e-5) {
         detail::require_layer_norm(x.extents(), gain.extents());
         return detail::normalize_rows<true>(x, gain, detail::NoBias(), epsilon);
     } else {
-        return evaluate(detail::normalized(x, gain, epsilon));
+        return materialize_as<typename X::value_type>(detail::normalized(x, gain, epsilon));
     }
 }
 template <Argument A, Argument G>
@@ -87,7 +88,7 @@ auto layer_norm(A&& argument, G&& gain_argument, B&& bias_argument, double epsil
         detail::require_layer_norm(x.extents(), gain.extents());
         return detail::normalize_rows<true>(x, gain, bias, epsilon);
     } else {
-        return evaluate(detail::normalized(x, gain, epsilon) + bias);
+        return materialize_as<typename X::value_type>(detail::normalized(x, gain, epsilon) + bias);
     }
 }
 template <Argument A, Argument G, Argument B>

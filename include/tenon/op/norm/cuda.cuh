@@ -43,9 +43,10 @@ inline constexpr int turns = 4;  // packets of a row that a thread keeps in regi
 
 /// Row blockIdx.x * blockDim.y + threadIdx.y, whose packets are aligned and fit into its threads' registers.
 /// `mean` and `inverse`, of each row, may be null.
-template <bool centered, class T, class C>
+template <bool centered, class T, class Weight, class C>
 __global__ void __launch_bounds__(1024)
-    forward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, T* y, C* mean, C* inverse) {
+    forward_kernel(const __grid_constant__ tenon::detail::NormInputs<T, Weight> in, T* y, C* mean,
+                   C* inverse) {
     constexpr int W = packet<T>;
     __shared__ C scratch[2][warp_size];
     const std::int64_t row = std::int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
@@ -100,9 +101,10 @@ __global__ void __launch_bounds__(1024)
 }
 
 /// The same for rows of any width and alignment, one block a row.
-template <bool centered, class T, class C>
+template <bool centered, class T, class Weight, class C>
 __global__ void __launch_bounds__(1024)
-    any_forward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, T* y, C* mean, C* inverse) {
+    any_forward_kernel(const __grid_constant__ tenon::detail::NormInputs<T, Weight> in, T* y, C* mean,
+                       C* inverse) {
     __shared__ C scratch[2][warp_size];
     const std::int64_t width = in.width, begin = blockIdx.x * width;
     C center(0), total[1] = {C(0)}, squares[1] = {C(0)};
@@ -166,10 +168,10 @@ __device__ __forceinline__ void sum_rows_of_block(const C (&own)[summed_turns][W
 /// term where rows are not centered. Each block takes every gridDim.x-th group of rows, and leaves its part
 /// of the gradients of gain and bias in parts[blockIdx.x], [2, width]. For rows that fit into the registers
 /// of their threads, each packet aligned.
-template <bool centered, class T, class G, class C>
+template <bool centered, class T, class Weight, class G, class C>
 __global__ void __launch_bounds__(most_summing_threads)
-    backward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, const C* mean, const C* inverse,
-                    const G* upstream, const Contribution<G> to, C* parts) {
+    backward_kernel(const __grid_constant__ tenon::detail::NormInputs<T, Weight> in, const C* mean,
+                    const C* inverse, const G* upstream, const Contribution<G> to, C* parts) {
     constexpr int W = packet<T>;
     __shared__ C scratch[2][2 * warp_size];
     extern __shared__ __align__(16) unsigned char dynamic[];
@@ -262,9 +264,9 @@ __global__ void __launch_bounds__(most_summing_threads)
 
 /// The same for rows of any width and alignment, one block a row; the sums are added to the parts in memory,
 /// each by one thread.
-template <bool centered, class T, class G, class C>
+template <bool centered, class T, class Weight, class G, class C>
 __global__ void __launch_bounds__(1024)
-    any_backward_kernel(const __grid_constant__ tenon::detail::NormInputs<T> in, const C* mean,
+    any_backward_kernel(const __grid_constant__ tenon::detail::NormInputs<T, Weight> in, const C* mean,
                         const C* inverse, const G* upstream, const Contribution<G> to, C* parts) {
     __shared__ C scratch[32];
     const std::int64_t width = in.width, threads = blockDim.x;
@@ -307,22 +309,22 @@ inline dim3 team(std::int64_t width, int of_a_thread, int threads) {
 template <>
 struct Kernel<NormRows, Cuda> {
     /// y is overwritten; `statistics` [2, rows] too, unless null.
-    template <bool centered, class T, class C>
-    static void forward(const detail::NormInputs<T>& in, T* y, C* statistics) {
+    template <bool centered, class T, class Weight, class C>
+    static void forward(const detail::NormInputs<T, Weight>& in, T* y, C* statistics) {
         if (in.rows * in.width == 0) return;
         constexpr int own = cuda::norm::packet<T> * cuda::norm::turns;  // elements of a thread
         const bool fits = in.width <= 1024 * own && is_aligned(in);
         dim3 threads = cuda::norm::team(in.width, fits ? own : 1, 128);
         if (!fits || threads.x > cuda::warp_size) threads.y = 1;  // they meet at the block's barrier
-        cuda::launch(fits ? cuda::norm::forward_kernel<centered, T, C>
-                          : cuda::norm::any_forward_kernel<centered, T, C>,
+        cuda::launch(fits ? cuda::norm::forward_kernel<centered, T, Weight, C>
+                          : cuda::norm::any_forward_kernel<centered, T, Weight, C>,
                      {.blocks = cuda::blocks_for(in.rows, threads.y, INT32_MAX), .threads = threads}, in, y,
                      statistics, statistics ? statistics + in.rows : nullptr);
     }
 
-    template <bool centered, class T, class C, class G>
-    static void backward(const detail::NormInputs<T>& in, const C* statistics, const G* upstream,
-                         const detail::NormGradients<G>& to) {
+    template <bool centered, class T, class Weight, class C, class G, class H>
+    static void backward(const detail::NormInputs<T, Weight>& in, const C* statistics, const G* upstream,
+                         const detail::NormGradients<G, H>& to) {
         if (in.rows * in.width == 0) return;
         constexpr int own = cuda::norm::packet<T> * cuda::norm::summed_turns;  // elements of a thread
         const bool fits = in.width <= cuda::norm::most_summing_threads * own && is_aligned(in);
@@ -336,18 +338,18 @@ struct Kernel<NormRows, Cuda> {
         C* const part = static_cast<C*>(parts.data());
         const std::size_t staged = std::size_t{2 * 3 * 16} * cuda::norm::summed_turns * threads.x * threads.y,
                           sums = std::size_t{own} * threads.x * sizeof(C);
-        cuda::launch(fits ? cuda::norm::backward_kernel<centered, T, G, C>
-                          : cuda::norm::any_backward_kernel<centered, T, G, C>,
+        cuda::launch(fits ? cuda::norm::backward_kernel<centered, T, Weight, G, C>
+                          : cuda::norm::any_backward_kernel<centered, T, Weight, G, C>,
                      {.blocks = static_cast<unsigned>(blocks),
                       .threads = threads,
                       .shared_bytes = fits ? std::max(staged, sums) : 0},
                      in, statistics, statistics + in.rows, upstream, to.x, part);
-        cuda::column_sums(part, blocks, in.width, cuda::ColumnSums<G, 2>{{to.gain, to.bias}});
+        cuda::column_sums(part, blocks, in.width, cuda::ColumnSums<H, 2>{{to.gain, to.bias}});
     }
 
 private:
-    template <class T>
-    static bool is_aligned(const detail::NormInputs<T>& in) {
+    template <class T, class Weight>
+    static bool is_aligned(const detail::NormInputs<T, Weight>& in) {
         constexpr int W = cuda::norm::packet<T>;
         return in.width % W == 0 && cuda::is_aligned<W>(in.x) && cuda::is_aligned<W>(in.gain) &&
                (!in.bias || cuda::is_aligned<W>(in.bias));

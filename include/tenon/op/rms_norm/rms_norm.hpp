@@ -8,7 +8,7 @@ namespace tenon {
 
 /// Root mean square normalization over the last axis: x / sqrt(mean x² + epsilon) · gain (Zhang, Sennrich
 /// 2019). One fused pass each way, rows in cache or registers; an expression for the gain is part of it, and
-/// so is not rounded by itself.
+/// so is not rounded by itself. The result is of x's element type, also where the gain is of a wider one.
 struct RmsNorm {};
 
 namespace mismatch {
@@ -32,7 +32,8 @@ auto rms_norm(A&& argument, G&& gain_argument, double epsilon = 1e-5) {
     if constexpr (detail::has_norm_kernel_for<X, std::remove_const_t<decltype(gain)>>)
         return detail::normalize_rows<false>(x, gain, detail::NoBias(), epsilon);
     else
-        return evaluate(x * rsqrt(mean<keep_axis<-1>>(square(x)) + epsilon) * gain);
+        return materialize_as<typename X::value_type>(x * rsqrt(mean<keep_axis<-1>>(square(x)) + epsilon) *
+                                                      gain);
 }
 template <Argument A, Argument G>
     requires(!rms_norm_fits(ShapeOfArgument<A>::codes, ShapeOfArgument<G>::codes))
