@@ -14,6 +14,7 @@ namespace tenon::cuda {
 struct Grid {
     dim3 blocks, threads;
     std::size_t shared_bytes = 0;
+    unsigned cluster = 1;  // so many blocks in a row run together
     std::source_location place = std::source_location::current();
 };
 
@@ -27,9 +28,24 @@ void launch(void (*kernel)(Parameters...), const Grid& grid, Arguments&&... argu
                                    cudaFuncAttributeMaxDynamicSharedMemorySize,
                                    static_cast<int>(grid.shared_bytes)),
               "cudaFuncSetAttribute", grid.place);
-    kernel<<<grid.blocks, grid.threads, grid.shared_bytes, current_stream()>>>(
-        static_cast<Parameters>(arguments)...);
-    check(cudaGetLastError(), "kernel launch", grid.place);
+    if (grid.cluster == 1) {
+        kernel<<<grid.blocks, grid.threads, grid.shared_bytes, current_stream()>>>(
+            static_cast<Parameters>(arguments)...);
+        return check(cudaGetLastError(), "kernel launch", grid.place);
+    }
+    cudaLaunchAttribute attribute{};
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = grid.cluster;
+    attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+    cudaLaunchConfig_t configuration{};
+    configuration.gridDim = grid.blocks;
+    configuration.blockDim = grid.threads;
+    configuration.dynamicSmemBytes = grid.shared_bytes;
+    configuration.stream = current_stream();
+    configuration.attrs = &attribute;
+    configuration.numAttrs = 1;
+    check(cudaLaunchKernelEx(&configuration, kernel, static_cast<Parameters>(arguments)...),
+          "cudaLaunchKernelEx", grid.place);
 }
 
 /// Blocks for `count` items at `each` a block, at most `most`; kernels stride on from there.

@@ -11,6 +11,7 @@
 #include <tenon/cuda/fault.hpp>
 #include <tenon/cuda/launch.cuh>
 #include <tenon/op/cross_entropy/cross_entropy.hpp>
+#include <tenon/op/cross_entropy/head.cuh>
 #include <tenon/op/cross_entropy/row.cuh>
 #include <tenon/op/matmul/cuda.cuh>
 
@@ -79,52 +80,88 @@ struct Kernel<CrossEntropy, Cuda> {
             head_sum = wide_part<T>(head_memory);
         }
 
+        constexpr bool may_fuse = std::same_as<T, bf16>;
+        using Fused = cuda::HeadExponentials<T>;
+        std::optional<Fused> fused;
+        Storage scaled_memory;
+        const bool wants_gradient = has_memory(to_hidden) || has_memory(to_head);
+        if constexpr (may_fuse) {
+            if (scale == C(1) && cap == C(0) && !to_hidden.accumulate &&
+                Fused::fits(hidden.data, targets.size, head.data, vocabulary, width, options)) {
+                fused.emplace(head.data, vocabulary, width, chunk);
+                if (has_memory(to_head) && !has_memory(to_hidden))
+                    scaled_memory =
+                        Storage(Memory<Cuda>::allocate(static_cast<std::size_t>(chunk * width) * sizeof(T)));
+            }
+        }
+
         for (std::int64_t begin = 0; begin < targets.size; begin += chunk) {
             const std::int64_t count = std::min(chunk, targets.size - begin);
             const T* states = hidden.data + begin * width;
-            for_each_part(vocabulary, [&](std::int64_t first, std::int64_t columns) {
-                cuda::multiply<T>({{1, count, columns, width, width, 1, 0, 1, width, 0},
-                                   states,
-                                   head.data + first * width,
-                                   {logits + first},
-                                   stride,
-                                   1,
-                                   0,
-                                   scale});
-            });
-            cuda::LossRows<T> rows{logits,  count, vocabulary, stride, targets.numbers() + begin,
-                                   options, cap};
-            rows.losses = losses + begin;
-            rows.wants_gradient = has_memory(to_hidden) || has_memory(to_head);
-            rows.gradient = {logits};
-            if (!std::same_as<T, f16>) rows.counted = targets.counted();
-            launch(rows);
-            if (has_memory(to_hidden)) {
-                Contribution<T> sum = behind(to_hidden, begin * width);
+            Contribution<T> hidden_sum = behind(to_hidden, begin * width);
+            if constexpr (may_fuse) {
+                if (fused) {
+                    // Where the hidden states' gradient is going to be there is room for them.
+                    T* scaled = nullptr;
+                    if (has_memory(to_head))
+                        scaled = scaled_memory     ? static_cast<T*>(scaled_memory.data())
+                                 : hidden_sum.data ? hidden_sum.data
+                                                   : reinterpret_cast<T*>(hidden_sum.wide);
+                    fused->run(states, targets.numbers() + begin, targets.counted(), count, losses + begin,
+                               wants_gradient ? logits : nullptr, scaled);
+                    states = scaled;
+                }
+            }
+            if (!fused) {
                 for_each_part(vocabulary, [&](std::int64_t first, std::int64_t columns) {
-                    cuda::multiply<T>({{1, count, width, columns, stride, 1, 0, width, 1, 0},
-                                       logits + first,
+                    cuda::multiply<T>({{1, count, columns, width, width, 1, 0, 1, width, 0},
+                                       states,
                                        head.data + first * width,
-                                       sum,
+                                       {logits + first},
+                                       stride,
+                                       1,
+                                       0,
+                                       scale});
+                });
+                cuda::LossRows<T> rows{logits,  count, vocabulary, stride, targets.numbers() + begin,
+                                       options, cap};
+                rows.losses = losses + begin;
+                rows.wants_gradient = wants_gradient;
+                rows.gradient = {logits};
+                if (!std::same_as<T, f16>) rows.counted = targets.counted();
+                launch(rows);
+            }
+            if (has_memory(to_head)) {
+                head_sum.accumulate = begin > 0;
+                for_each_part(vocabulary, [&](std::int64_t first, std::int64_t columns) {
+                    cuda::multiply<T>({{1, columns, width, count, 1, stride, 0, width, 1, 0},
+                                       logits + first,
+                                       states,
+                                       behind(head_sum, first * width),
                                        width,
                                        1,
                                        0,
                                        scale});
-                    sum.accumulate = true;
                 });
             }
-            if (!has_memory(to_head)) continue;
-            head_sum.accumulate = begin > 0;
+            if (!has_memory(to_hidden)) continue;
             for_each_part(vocabulary, [&](std::int64_t first, std::int64_t columns) {
-                cuda::multiply<T>({{1, columns, width, count, 1, stride, 0, width, 1, 0},
+                cuda::multiply<T>({{1, count, width, columns, stride, 1, 0, width, 1, 0},
                                    logits + first,
-                                   states,
-                                   behind(head_sum, first * width),
+                                   head.data + first * width,
+                                   hidden_sum,
                                    width,
                                    1,
                                    0,
                                    scale});
+                hidden_sum.accumulate = true;
             });
+            if constexpr (may_fuse) {
+                if (fused && hidden_sum.wide)
+                    fused->scale(hidden_sum.wide, count);
+                else if (fused)
+                    fused->scale(hidden_sum.data, count);
+            }
         }
         if (head_memory)
             Kernel<Accumulate, Cuda>::run(static_cast<const C*>(head_memory.data()), head_size, to_head.data,
