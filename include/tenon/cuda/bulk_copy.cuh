@@ -21,11 +21,12 @@ struct BulkBarrier {
         asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address), "r"(bytes)
                      : "memory");
     }
-    /// Arrives at the barrier that lies here in another block of the cluster.
+    /// Arrives at the barrier that lies here in another block of the cluster. What this thread wrote need not
+    /// be seen there: a wider scope would cost a fence of the whole GPU.
     __device__ __forceinline__ void arrive_in_block(unsigned block) const {
         asm volatile(
             "{ .reg .b32 there; mapa.shared::cluster.u32 there, %0, %1; "
-            "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there]; }" ::"r"(address),
+            "mbarrier.arrive.shared::cluster.b64 _, [there]; }" ::"r"(address),
             "r"(block)
             : "memory");
     }
@@ -34,7 +35,7 @@ struct BulkBarrier {
         unsigned is_over;
         do {
             asm volatile(
-                "{ .reg .pred over; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 over, [%1], %2; "
+                "{ .reg .pred over; mbarrier.try_wait.parity.shared::cta.b64 over, [%1], %2; "
                 "selp.u32 %0, 1, 0, over; }"
                 : "=r"(is_over)
                 : "r"(address), "r"(parity)
