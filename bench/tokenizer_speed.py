@@ -95,9 +95,10 @@ def compare_encoding(program, name, path, text_path, peers):
     reference_seconds = median_of(lambda: reference.encode_ordinary(text))
     fast_seconds = median_of(lambda: fast.encode_batch_fast(documents, add_special_tokens=False))
     seconds = own["one text, 1 thread"]
-    print(f"{name}: tenon {megabytes / seconds:.1f} MB/s, tiktoken {megabytes / reference_seconds:.2f} MB/s, tokenizers"
+    print(f"{name}: tenon {megabytes / seconds:.1f} MB/s (again {megabytes / own['again, 1 thread']:.1f}), tiktoken {megabytes / reference_seconds:.2f} MB/s, tokenizers"
           f" {megabytes / fast_seconds:.2f} MB/s; ratios {reference_seconds / seconds:.1f} and {fast_seconds / seconds:.1f};"
-          f" 2 threads {own['documents, 1 thread'] / own['documents, 2 threads']:.2f} x one", flush=True)
+          f" 2 threads {own['documents, 1 thread'] / own['documents, 2 threads']:.2f} x one on documents,"
+          f" {seconds / own['one text, 2 threads']:.2f} x on one text", flush=True)
     letter = tenon(program, "letter", path)["letter"]
     print(f"{name}: a megabyte of one letter {1 / letter:.1f} MB/s, per byte {letter * megabytes / seconds:.2f} x the text's",
           flush=True)

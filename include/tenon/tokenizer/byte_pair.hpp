@@ -70,6 +70,9 @@ public:
     /// The token of a short piece that is one, or `absent`.
     TokenId whole_piece(const detail::PieceKey& key) const { return whole_pieces_.find(key); }
 
+    /// Whether pieces may be cut anywhere: see first_cut.
+    bool cuts_pieces() const { return !cut_.empty(); }
+
     /// Where a piece may be cut because no merge joins what stands there: the first place after its begin, or
     /// its end.
     std::size_t first_cut(std::string_view piece) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -116,10 +117,25 @@ constexpr KnownCharacter character_at(const char* at, const char* end) {
     return character_beyond_ascii(at, end);
 }
 
+/// How many of eight bytes come before the first that is no letter of ASCII.
+constexpr std::size_t count_ascii_letters(const char* at) {
+    std::uint64_t word = 0;
+    for (int i = 0; i < 8; ++i) word |= std::uint64_t{static_cast<unsigned char>(at[i])} << 8 * i;
+    // For each byte, the highest bit says what is asked.
+    constexpr std::uint64_t each = 0x0101010101010101u, high = 0x80 * each;
+    const std::uint64_t small = (word | 0x20 * each) & 0x7F * each;
+    const std::uint64_t from_a = small + (0x80 - 'a') * each, after_z = small + (0x7F - 'z') * each;
+    return static_cast<std::size_t>(std::countr_zero(~(from_a & ~after_z & ~word) & high)) / 8;
+}
+
 /// The end of the characters of a set, and not `excluded` beyond ASCII, that begin at `at`.
 template <class Excluded>
 constexpr const char* skip(const char* at, const char* end, KindSet set, Excluded&& excluded) {
     for (;;) {
+        if ((set & kinds::letter) == kinds::letter) {
+            for (std::size_t count = 8; count == 8 && end - at >= 8; at += count)
+                count = count_ascii_letters(at);
+        }
         while (at < end && (kind_of_byte[static_cast<unsigned char>(*at)] & set)) ++at;
         if (at == end || kind_of_byte[static_cast<unsigned char>(*at)] != 0) return at;
         const KnownCharacter character = character_beyond_ascii(at, end);

@@ -139,8 +139,11 @@ public:
         return words_[hash / 64 & (words_.size() - 1)] >> hash % 64 & 1;
     }
 
+    /// Begins to read from memory what `may_have` reads.
+    void prefetch(std::uint64_t hash) const { __builtin_prefetch(&words_[hash / 64 & (words_.size() - 1)]); }
+
 private:
-    static constexpr std::size_t bits_per_slot = 8;
+    static constexpr std::size_t bits_per_slot = 4;
 
     std::vector<std::uint64_t> words_ = {0};
 };

@@ -111,6 +111,10 @@ public:
         const bool is_new = slot.merge.rank == absent;
         slot = {key, merge};
         filter_.add(mix(key));
+        if (left < low_ids && right < low_ids) {
+            low_.resize(std::size_t{low_ids} * low_ids);
+            low_[left * low_ids + right] = merge;
+        }
         size_ += is_new;
         has_short_ranks_ &= merge.rank < short_rank_end;
         return is_new;
@@ -168,6 +172,19 @@ private:
         return at;
     }
 
+    /// As `find`, faster for pairs of bytes in vocabularies that begin with these.
+    Merge find_first(TokenId left, TokenId right) const {
+        if (left >= low_ids || right >= low_ids) return find(left, right);
+        return low_.empty() ? Merge{} : low_[left * low_ids + right];
+    }
+
+    /// Begins to read from memory what `find` reads.
+    void prefetch(TokenId left, TokenId right) const {
+        const std::uint64_t hash = mix(key_of(left, right));
+        filter_.prefetch(hash);
+        __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]);
+    }
+
     void rehash(std::size_t slots) {
         std::vector<Slot> old(slots);
         old.swap(slots_);
@@ -182,39 +199,36 @@ private:
     void apply_by_scan(std::vector<TokenId>& tokens, std::vector<std::uint32_t>* starts) const {
         // For each place whose token has a merge with the next one, rank and place in one word: the least of
         // these words says what comes next. The loop over them has no branches, and several at once.
-        constexpr std::size_t lanes = 32;
+        constexpr std::size_t lanes = 8;
         std::uint32_t waiting[short_size];
         TokenId results[short_size];
         std::uint8_t previous[short_size], next[short_size];
         TokenId* const token = tokens.data();
         const std::size_t size = tokens.size();
-        const std::size_t padded = (size + lanes - 1) / lanes * lanes;
+        const std::size_t vectors = (size + lanes - 1) / lanes;
         if (size < 2) return set_starts(starts, size);
-        const auto update = [&](std::size_t at, std::size_t after) {
-            const Merge merge = find(token[at], token[after]);
+        std::size_t last = size - 1;
+        const auto set = [&](std::size_t at, const Merge& merge) {
             results[at] = merge.result;
             waiting[at] = merge.rank == absent ? absent
                                                : merge.rank * static_cast<std::uint32_t>(short_size) +
                                                      static_cast<std::uint32_t>(at);
+            // What this merge will ask for comes from memory while others are done.
+            if (merge.rank == absent) return;
+            if (at > 0) prefetch(token[previous[at]], merge.result);
+            if (next[at] != last) prefetch(merge.result, token[next[next[at]]]);
         };
-        for (std::size_t at = 0; at + 1 < size; ++at) update(at, at + 1);
-        std::fill(waiting + size - 1, waiting + padded, absent);
         for (std::size_t at = 0; at < size; ++at) {
             previous[at] = static_cast<std::uint8_t>(at - 1);
             next[at] = static_cast<std::uint8_t>(at + 1);
         }
-        std::size_t last = size - 1;
+        for (std::size_t at = 0; at < last; ++at) set(at, find_first(token[at], token[at + 1]));
+        std::fill(waiting + last, waiting + lanes * vectors, absent);
         for (;;) {
-            std::uint32_t least[lanes];
-            std::copy_n(waiting, lanes, least);
-            for (std::size_t at = lanes; at < padded; at += lanes) {
-                for (std::size_t i = 0; i < lanes; ++i) least[i] = std::min(least[i], waiting[at + i]);
-            }
-            for (std::size_t half = lanes / 2; half > 0; half /= 2) {
-                for (std::size_t i = 0; i < half; ++i) least[i] = std::min(least[i], least[i + half]);
-            }
-            if (least[0] == absent) break;
-            const std::size_t at = least[0] % short_size;
+            std::uint32_t least = absent;
+            for (std::size_t at = 0; at < lanes * vectors; ++at) least = std::min(least, waiting[at]);
+            if (least == absent) break;
+            const std::size_t at = least % short_size;
             const std::size_t merged_away = next[at];
             token[at] = results[at];
             waiting[merged_away] = absent;
@@ -224,9 +238,9 @@ private:
             } else {
                 next[at] = next[merged_away];
                 previous[next[at]] = static_cast<std::uint8_t>(at);
-                update(at, next[at]);
+                set(at, find(token[at], token[next[at]]));
             }
-            if (at > 0) update(previous[at], at);
+            if (at > 0) set(previous[at], find(token[previous[at]], token[at]));
         }
         std::size_t count = 0;
         if (starts) starts->clear();
@@ -285,7 +299,9 @@ private:
     }
 
     std::vector<Slot> slots_;
-    HashFilter filter_;  // most pairs have no merge
+    static constexpr TokenId low_ids = 256;
+    std::vector<Merge> low_;  // of pairs of ids below low_ids, or empty if none has a merge
+    HashFilter filter_;       // most pairs have no merge
     std::size_t size_ = 0;
     bool has_short_ranks_ = true;
 };

@@ -115,46 +115,50 @@ void encode_uncut(const Model& model, std::string_view text, std::span<const Spa
     flush();
 }
 
+/// Calls on_part(span) for the parts into which a model cuts a piece by itself.
+template <class Model, class OnPart>
+void for_each_part(const Model& model, std::string_view text, Span piece, OnPart&& on_part) {
+    if constexpr (requires { model.first_cut(text); }) {
+        while (piece.size() > 0) {
+            const std::size_t size = model.first_cut(part(text, piece));
+            on_part(Span{piece.begin, piece.begin + size});
+            piece.begin += size;
+        }
+    } else {
+        on_part(piece);
+    }
+}
+
 /// Appends the tokens of pieces of a text.
 template <class Model>
 void encode_pieces(const Model& model, std::string_view text, std::span<const Span> pieces,
                    ModelState& state) {
-    const auto cut = [&](Span piece, auto&& on_part) {
-        if constexpr (requires { model.first_cut(text); }) {
-            while (piece.size() > 0) {
-                const std::size_t size = model.first_cut(part(text, piece));
-                on_part(Span{piece.begin, piece.begin + size});
-                piece.begin += size;
-            }
-        } else {
-            on_part(piece);
-        }
-    };
-    if (state.tokens.has_spans) {
+    if (state.tokens.has_spans || state.ends) {
         for (const Span piece : pieces) {
-            cut(piece,
-                [&](Span span) { model.encode(part(text, span), span.begin, state.scratch, state.tokens); });
+            for_each_part(model, text, piece, [&](Span span) {
+                model.encode(part(text, span), span.begin, state.scratch, state.tokens);
+            });
             if (state.ends) state.ends->push_back(state.tokens.ids.size());
         }
         return;
     }
-    std::array<Span, piece_batch> batch;
-    std::size_t count = 0;
-    const auto flush = [&] {
-        encode_uncut(model, text, std::span<const Span>(batch.data(), count), state);
-        count = 0;
-    };
-    for (const Span piece : pieces) {
-        cut(piece, [&](Span span) {
-            batch[count++] = span;
-            if (count == piece_batch) flush();
-        });
-        if (state.ends) {
-            flush();
-            state.ends->push_back(state.tokens.ids.size());
+    if constexpr (requires { model.first_cut(text); }) {
+        if (model.cuts_pieces()) {
+            std::array<Span, piece_batch> batch;
+            std::size_t count = 0;
+            for (const Span piece : pieces) {
+                for_each_part(model, text, piece, [&](Span span) {
+                    batch[count++] = span;
+                    if (count < piece_batch) return;
+                    encode_uncut(model, text, batch, state);
+                    count = 0;
+                });
+            }
+            return encode_uncut(model, text, std::span<const Span>(batch.data(), count), state);
         }
     }
-    flush();
+    for (; !pieces.empty(); pieces = pieces.subspan(std::min(pieces.size(), piece_batch)))
+        encode_uncut(model, text, pieces.first(std::min(pieces.size(), piece_batch)), state);
 }
 
 }  // namespace detail

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +30,34 @@ struct EncodeState : ModelState {
     using ModelState::ModelState;
 
     CutText text, segment;
+};
+
+/// The states of a tokenizer, which threads use one at a time each: what one text taught serves the next.
+class EncodeStates {
+public:
+    /// Calls use(state) with a state that nobody else uses and whose tokens are none.
+    template <class Use>
+    void lend(Use&& use) {
+        std::unique_ptr<EncodeState> state = take();
+        use(*state);
+        state->tokens.clear();
+        const std::lock_guard lock(mutex_);
+        idle_.push_back(std::move(state));  // one that an error left is lost
+    }
+
+private:
+    static constexpr std::size_t cache_bytes = std::size_t{24} << 20;
+
+    std::unique_ptr<EncodeState> take() {
+        const std::lock_guard lock(mutex_);
+        if (idle_.empty()) return std::make_unique<EncodeState>(cache_bytes);
+        std::unique_ptr<EncodeState> state = std::move(idle_.back());
+        idle_.pop_back();
+        return state;
+    }
+
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<EncodeState>> idle_;
 };
 
 /// From text to tokens, without what stands around texts.

@@ -72,6 +72,9 @@ public:
         return id < tokens_.size() ? id : detail::absent;
     }
 
+    /// Whether pieces may be cut anywhere: see first_cut.
+    bool cuts_pieces() const { return has_user_defined_ || core_.cuts_pieces(); }
+
     /// Where a piece may be cut: around user-defined tokens, and where no token reaches over. The first place
     /// after its begin, or its end.
     std::size_t first_cut(std::string_view piece) const {

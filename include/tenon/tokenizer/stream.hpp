@@ -20,7 +20,7 @@ namespace tenon {
 class StreamEncoder {
 public:
     explicit StreamEncoder(const Tokenizer& tokenizer, EncodeOptions options = {})
-        : tokenizer_(&tokenizer), options_(options), state_(std::size_t{1} << 19) {
+        : tokenizer_(&tokenizer), options_(options), state_(std::size_t{3} << 18) {
         if (options_.add_special_tokens) tokenizer.surroundings();  // throws if there is no such
     }
 

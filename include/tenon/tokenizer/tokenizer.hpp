@@ -115,7 +115,7 @@ public:
         const bool is_padded = options.pad && padding_;
         if (is_cut || is_padded || !core_->surroundings) return encode(text, options).ids;
         require_utf8(text, options);
-        return encode_part(text, options, true, true);
+        return encode_parts(text, options);
     }
 
     /// The tokens of a text, with what models are given besides ids. Throws as `encode_ids` does.
@@ -231,6 +231,7 @@ private:
         }
 
         detail::Pipeline pipeline;
+        mutable detail::EncodeStates states;
         std::vector<Kind> kinds;                   // by id
         bool decodes_bytes = false;                // the decoder does nothing but join the bytes of tokens
         bool keeps_added = false;                  // of which those of added tokens are their text's
@@ -247,14 +248,46 @@ private:
     /// The ids of a part of a text: where the text begins and where it ends, with the template's tokens.
     std::vector<TokenId> encode_part(std::string_view part, const EncodeOptions& options, bool begins_text,
                                      bool ends_text) const {
-        detail::EncodeState state(std::size_t{24} << 20);
-        std::vector<TokenId>& ids = state.tokens.ids;
-        ids.reserve(part.size() / 2 + 8);
-        if (options.add_special_tokens && begins_text) ids = surroundings().before;
-        pipeline().encode(part, options.special_tokens, state, nullptr, begins_text);
+        std::vector<TokenId> ids;
+        core_->states.lend([&](detail::EncodeState& state) {
+            state.tokens.ids.reserve(part.size() / 2 + 8);
+            if (options.add_special_tokens && begins_text) state.tokens.ids = surroundings().before;
+            pipeline().encode(part, options.special_tokens, state, nullptr, begins_text);
+            ids = std::move(state.tokens.ids);
+        });
         if (options.add_special_tokens && ends_text)
             ids.insert(ids.end(), surroundings().after.begin(), surroundings().after.end());
-        return std::move(ids);
+        return ids;
+    }
+
+    /// The ids of a text, of which several threads encode parts if it is long.
+    std::vector<TokenId> encode_parts(std::string_view text, const EncodeOptions& options) const {
+        constexpr std::size_t part_size = std::size_t{1} << 20;
+        std::vector<std::string_view> parts;
+        if (thread_count() > 1 && options.special_tokens == SpecialTokens::recognized) {
+            while (text.size() > 2 * part_size) {
+                const std::size_t cut = pipeline().last_cut(text.substr(0, part_size));
+                if (cut == 0) break;
+                parts.push_back(text.substr(0, cut));
+                text.remove_prefix(cut);
+            }
+        }
+        if (parts.empty()) return encode_part(text, options, true, true);
+        parts.push_back(text);
+        std::vector<std::vector<TokenId>> ids(parts.size());
+        parallel_for_each(static_cast<std::int64_t>(parts.size()), [&](std::int64_t task) {
+            const auto i = static_cast<std::size_t>(task);
+            ids[i] = encode_part(parts[i], options, i == 0, i + 1 == parts.size());
+        });
+        std::size_t size = 0;
+        for (const std::vector<TokenId>& some : ids) size += some.size();
+        std::vector<TokenId> joined;
+        joined.reserve(size);
+        for (std::vector<TokenId>& some : ids) {
+            joined.insert(joined.end(), some.begin(), some.end());
+            some = {};
+        }
+        return joined;
     }
 
     /// With `is_whole` false, more text may follow.

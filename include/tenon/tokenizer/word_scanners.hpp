@@ -66,11 +66,10 @@ struct Gpt2Scanner {
         if (at < end) {
             const KnownCharacter first = character_at(at, end);
             if (!(first.kind & kinds::whitespace)) {
-                const KindSet rest = kinds::mark | kinds::symbol | kinds::other;
-                const KindSet set = (first.kind & kinds::letter)   ? kinds::letter
-                                    : (first.kind & kinds::number) ? kinds::number
-                                                                   : rest;
-                return skip(at + first.size, end, set);
+                constexpr KindSet rest = kinds::mark | kinds::symbol | kinds::other;
+                at += first.size;
+                if (first.kind & kinds::letter) return skip(at, end, kinds::letter);
+                return skip(at, end, (first.kind & kinds::number) ? kinds::number : rest);
             }
         }
         // A run of whitespace leaves its last character to the word that follows.
