@@ -62,7 +62,9 @@ void train(int count, char** values) {
         options);
     progress.finish();
     tenon::write_gpt2_files(tokenizer, folder);
-    std::fprintf(stderr, "wrote %zu tokens to %s\n", tokenizer.vocabulary_size(), folder.c_str());
+    std::fprintf(stderr, "wrote %zu tokens, learned from %lu distinct words, to %s\n",
+                 tokenizer.vocabulary_size(), static_cast<unsigned long>(trainer.distinct_words()),
+                 folder.c_str());
 }
 
 constexpr Flag tokenizer_flag{"--tokenizer", "PATH", "a tokenizer's file or folder"};

@@ -124,6 +124,23 @@ TEST_CASE("ids come while text does: what waits is bounded") {
     }
 }
 
+TEST_CASE("a line of megabytes is encoded, whole or in parts, with spaces or without") {
+    std::string mixed;
+    while (mixed.size() < 3'000'000) mixed += "ab abab 01,\u4E2D😀 ab  01\u00E9abba";
+    std::string unbroken;
+    while (unbroken.size() < 1'000'000) unbroken += "abba";
+    std::mt19937 generator(3);
+    for (const Tokenizer& tokenizer : {byte_level(), words(), characters()}) {
+        for (const std::string* text : {&mixed, &unbroken}) {
+            const Encoding encoding = tokenizer.encode(*text);
+            CHECK(tokenizer.encode_ids(*text) == encoding.ids);
+            CHECK(streamed(tokenizer, *text, generator, 65'536) == encoding.ids);
+            CHECK(encoding.offsets.size() == encoding.ids.size());
+        }
+        if (tokenizer.decodes_bytes()) CHECK(tokenizer.decode(tokenizer.encode_ids(mixed)) == mixed);
+    }
+}
+
 TEST_CASE("a stream takes one text after another") {
     const Tokenizer tokenizer = words();
     StreamEncoder stream(tokenizer);

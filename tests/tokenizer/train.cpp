@@ -203,6 +203,14 @@ TEST_CASE("a long word costs no more than its tokens") {
     CHECK(tenon::train_byte_pair_tokenizer(std::string(1 << 20, 'a'), 1000).vocabulary_size() == 256 + 20);
 }
 
+TEST_CASE("a trainer says how many distinct words it has read") {
+    tenon::BytePairTrainer trainer({"<|end|>"});
+    CHECK(trainer.distinct_words() == 0);
+    trainer.push("the cat, the dog<|end|>the cat");
+    trainer.finish();
+    CHECK(trainer.distinct_words() == 5);  // "the", " cat", ",", " the", " dog"
+}
+
 TEST_CASE("progress is told after each new token") {
     tenon::BytePairTrainer trainer({"<|end|>"});
     trainer.push("abcd abcd abce");

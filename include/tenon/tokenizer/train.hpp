@@ -66,6 +66,9 @@ public:
             words_, progress);
     }
 
+    /// The number of distinct words that were read: what time and memory of training grow with.
+    std::uint32_t distinct_words() const { return words_.size(); }
+
     /// Learns merges until the vocabulary has `vocabulary_size` tokens, or no pair is left. In GPT-2's order:
     /// the 256 bytes (the printable ones first), what the merges made, the special tokens. Each merge joins
     /// the pair that is most frequent within words; of equals, the one that `options` say. Calls
