@@ -78,6 +78,14 @@ Tokenizer characters(bool has_bytes = true) {
     return Tokenizer(std::move(parts));
 }
 
+/// The same without bytes, cut after a character, as Gemma's is after spaces, of which there are none then.
+Tokenizer characters_cut_after(const std::string& character) {
+    TokenizerParts parts = characters(false).parts();
+    parts.pre_tokenizer = {
+        pre_tokenizer::Split{TextPattern::literal(character), SplitBehavior::merged_with_previous}};
+    return Tokenizer(std::move(parts));
+}
+
 /// The ids of a text that comes in parts of random sizes.
 Ids streamed(const Tokenizer& tokenizer, std::string_view text, std::mt19937& generator,
              std::size_t largest_part) {
@@ -103,7 +111,9 @@ std::string random_text_of_all(std::mt19937& generator, std::size_t count) {
 
 TEST_CASE("the ids of text in parts are those of the whole, wherever it is cut") {
     std::mt19937 generator(1);
-    for (const Tokenizer& tokenizer : {byte_level(), words(), characters(), characters(false)}) {
+    for (const Tokenizer& tokenizer :
+         {byte_level(), words(), characters(), characters(false), characters_cut_after(" "),
+          characters_cut_after("b"), characters_cut_after("▁")}) {
         for (const std::size_t largest_part : {1, 7, 5000, 100'000}) {
             const std::string text = random_text_of_all(generator, largest_part < 5000 ? 20'000 : 100'000);
             CHECK(streamed(tokenizer, text, generator, largest_part) == tokenizer.encode_ids(text));
@@ -113,7 +123,7 @@ TEST_CASE("the ids of text in parts are those of the whole, wherever it is cut")
 }
 
 TEST_CASE("ids come while text does: what waits is bounded") {
-    for (const Tokenizer& tokenizer : {byte_level(), words(), characters(false)}) {
+    for (const Tokenizer& tokenizer : {byte_level(), words(), characters(false), characters_cut_after(" ")}) {
         StreamEncoder stream(tokenizer);
         std::size_t count = 0;
         for (int i = 0; i < 50'000; ++i) stream.push("ab ab. abab ab z ", [&](TokenId) { ++count; });

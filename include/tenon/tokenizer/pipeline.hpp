@@ -160,15 +160,20 @@ private:
     void find_stream() {
         const auto& normalizer = parts_.normalizer;
         const auto& pre_tokenizer = parts_.pre_tokenizer;
-        const bool are_local = std::all_of(normalizer.begin(), normalizer.end(),
-                                           [](const auto& step) { return step.is_local(); }) &&
-                               std::all_of(pre_tokenizer.begin(), pre_tokenizer.end(),
+        const bool changes_locally = std::all_of(normalizer.begin(), normalizer.end(),
+                                                 [](const auto& step) { return step.is_local(); });
+        const bool are_local =
+            changes_locally && std::all_of(pre_tokenizer.begin(), pre_tokenizer.end(),
                                            [](const auto& step) { return step.is_local(); });
+        const bool look_for_characters =
+            std::all_of(pre_tokenizer.begin(), pre_tokenizer.end(),
+                        [](const auto& step) { return !step.looks_for().empty(); });
         pieces_end_at_spaces_ = std::any_of(pre_tokenizer.begin(), pre_tokenizer.end(),
                                             [](const auto& step) { return step.cuts_at_spaces(); });
         if (scanner_ && scanner_->ends_before_spaces()) pieces_end_at_spaces_ = true;
-        cuts_at_spaces_ = (are_local || (scanner_ && pieces_end_at_spaces_)) &&
-                          (pieces_end_at_spaces_ || pre_tokenizer.empty()) && added_.allows_cuts();
+        cuts_at_spaces_ =
+            (pieces_end_at_spaces_ ? are_local || scanner_ : changes_locally && look_for_characters) &&
+            added_.allows_cuts();
         if (scanner_ && scanner_->ends_before_spaces() && added_.is_plain()) {
             stream_ = Stream::by_pieces;
         } else if (cuts_at_spaces_) {
@@ -190,6 +195,8 @@ private:
         };
         const std::string window =
             normalized(text.substr(at - last_character_size(before), last_character_size(before) + 1));
+        for (const PreTokenizerStep& step : parts_.pre_tokenizer)
+            if (window.find(step.looks_for()) != std::string::npos) return false;
         const std::string space = normalized(" ");
         return window.ends_with(space) && parts_.model.first_cut(window) == window.size() - space.size();
     }

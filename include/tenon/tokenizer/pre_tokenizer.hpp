@@ -77,6 +77,7 @@ public:
             only_writes_bytes_ = fields.only_writes_bytes();
         if constexpr (requires { fields.cuts_at_spaces(); }) cuts_at_spaces_ = fields.cuts_at_spaces();
         if constexpr (requires { fields.is_local(); }) is_local_ = fields.is_local();
+        if constexpr (requires { fields.looks_for(); }) looks_for_ = fields.looks_for();
     }
 
     const std::shared_ptr<const detail::PieceScanner>& scanner() const { return scanner_; }
@@ -90,6 +91,9 @@ public:
     bool cuts_at_spaces() const { return cuts_at_spaces_; }
     /// Whether text that is cut there into pieces can be so before.
     bool is_local() const { return is_local_ || cuts_at_spaces_; }
+    /// The one character that the step looks for: between two others, text can be cut before the step. Empty
+    /// if the step does more.
+    const std::string& looks_for() const { return looks_for_; }
 
 private:
     template <class Fields>
@@ -107,6 +111,7 @@ private:
     std::shared_ptr<const detail::PieceScanner> scanner_;
     bool needs_sources_;
     bool only_writes_bytes_ = false, cuts_at_spaces_ = false, is_local_ = false;
+    std::string looks_for_;
 };
 
 /// The steps that cut text into pieces, in order.

@@ -59,6 +59,13 @@ struct Split {
         return known && known->ends_before_spaces();
     }
 
+    /// The one character that the step looks for, if it does nothing else.
+    std::string looks_for() const {
+        if (pattern.is_regex() || invert || pattern.text().empty()) return "";
+        const bool is_one = decode_utf8_character(pattern.text()).size == pattern.text().size();
+        return is_one ? pattern.text() : "";
+    }
+
     void apply(detail::CutText& text, bool) const {
         detail::MatchSplitter splitter(behavior);
         text.cut([&](Span piece, auto&& add) {
