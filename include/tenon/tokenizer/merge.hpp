@@ -146,7 +146,7 @@ public:
     /// "Neural Machine Translation of Rare Words with Subword Units"). `starts`, if wanted, receives the
     /// place of the unit that each token begins with. O(n log n) for n units. Throws Error beyond 2^32 - 2.
     void apply(std::vector<TokenId>& tokens, std::vector<std::uint32_t>* starts = nullptr) const {
-        if (tokens.size() <= short_size && has_short_ranks_) {
+        if (tokens.size() + 2 <= places && has_short_ranks_) {
             apply_by_scan(tokens, starts);
         } else {
             apply_by_agenda(tokens, starts);
@@ -159,9 +159,10 @@ private:
         Merge merge;
     };
 
-    /// Up to here, a scan for every merge beats an agenda, if a rank and a place fit into one word.
-    static constexpr std::size_t short_size = 256;
-    static constexpr std::uint32_t short_rank_end = absent / short_size;
+    /// The places of a scan for every merge, which beats an agenda if they are few and a rank and a place fit
+    /// into one word.
+    static constexpr std::size_t places = 256;
+    static constexpr std::uint32_t short_rank_end = absent / places;
 
     static std::uint64_t key_of(TokenId left, TokenId right) { return std::uint64_t{left} << 32 | right; }
 
@@ -197,63 +198,57 @@ private:
     }
 
     void apply_by_scan(std::vector<TokenId>& tokens, std::vector<std::uint32_t>* starts) const {
-        // For each place whose token has a merge with the next one, rank and place in one word: the least of
-        // these words says what comes next. The loop over them has no branches, and several at once.
-        constexpr std::size_t lanes = 8;
-        std::uint32_t waiting[short_size];
-        TokenId results[short_size];
-        std::uint8_t previous[short_size], next[short_size];
-        TokenId* const token = tokens.data();
-        const std::size_t size = tokens.size();
-        const std::size_t vectors = (size + lanes - 1) / lanes;
-        if (size < 2) return set_starts(starts, size);
-        std::size_t last = size - 1;
+        // Place 0 and the last one hold no token, which no merge joins. For each place whose token has a
+        // merge with the next one, rank and place are one word: the least of these words says what comes
+        // next.
+        TokenId token[places], results[places];
+        std::uint32_t waiting[places];
+        std::uint8_t previous[places], next[places];
+        const std::size_t size = tokens.size(), end = size + 1;
+        token[0] = token[end] = absent;
+        std::copy(tokens.begin(), tokens.end(), token + 1);
+        for (std::size_t at = 0; at <= end; ++at) {
+            previous[at] = static_cast<std::uint8_t>(at == 0 ? 0 : at - 1);
+            next[at] = static_cast<std::uint8_t>(at == end ? end : at + 1);
+        }
         const auto set = [&](std::size_t at, const Merge& merge) {
             results[at] = merge.result;
-            waiting[at] = merge.rank == absent ? absent
-                                               : merge.rank * static_cast<std::uint32_t>(short_size) +
-                                                     static_cast<std::uint32_t>(at);
+            if (merge.rank == absent) return waiting[at] = absent;
             // What this merge will ask for comes from memory while others are done.
-            if (merge.rank == absent) return;
-            if (at > 0) prefetch(token[previous[at]], merge.result);
-            if (next[at] != last) prefetch(merge.result, token[next[next[at]]]);
+            prefetch(token[previous[at]], merge.result);
+            prefetch(merge.result, token[next[next[at]]]);
+            return waiting[at] =
+                       merge.rank * static_cast<std::uint32_t>(places) + static_cast<std::uint32_t>(at);
         };
-        for (std::size_t at = 0; at < size; ++at) {
-            previous[at] = static_cast<std::uint8_t>(at - 1);
-            next[at] = static_cast<std::uint8_t>(at + 1);
-        }
-        for (std::size_t at = 0; at < last; ++at) set(at, find_first(token[at], token[at + 1]));
-        std::fill(waiting + last, waiting + lanes * vectors, absent);
-        for (;;) {
+        // Whole vectors at once, without branches.
+        constexpr std::size_t lanes = 8;
+        const std::size_t vectors = (size + lanes) / lanes;
+        std::fill(waiting, waiting + lanes * vectors, absent);
+        for (std::size_t at = 1; at < size; ++at) set(at, find_first(token[at], token[at + 1]));
+        const auto find_least = [&] {
             std::uint32_t least = absent;
             for (std::size_t at = 0; at < lanes * vectors; ++at) least = std::min(least, waiting[at]);
-            if (least == absent) break;
-            const std::size_t at = least % short_size;
-            const std::size_t merged_away = next[at];
+            return least;
+        };
+        for (std::uint32_t least = find_least(); least != absent;) {
+            const std::size_t at = least % places, merged_away = next[at];
+            const std::size_t before = previous[at], after = next[merged_away];
             token[at] = results[at];
-            waiting[merged_away] = absent;
-            if (merged_away == last) {
-                last = at;
-                waiting[at] = absent;
-            } else {
-                next[at] = next[merged_away];
-                previous[next[at]] = static_cast<std::uint8_t>(at);
-                set(at, find(token[at], token[next[at]]));
-            }
-            if (at > 0) set(previous[at], find(token[previous[at]], token[at]));
+            next[at] = static_cast<std::uint8_t>(after);
+            previous[after] = static_cast<std::uint8_t>(at);
+            // The least of the others doesn't wait for the two merges that are looked up.
+            waiting[before] = waiting[at] = waiting[merged_away] = absent;
+            const std::uint32_t others = find_least();
+            const std::uint32_t here = set(at, find(token[at], token[after]));
+            least = std::min({others, here, set(before, find(token[before], token[at]))});
         }
         std::size_t count = 0;
         if (starts) starts->clear();
-        for (std::size_t at = 0;; at = next[at]) {
-            if (starts) starts->push_back(static_cast<std::uint32_t>(at));
-            token[count++] = token[at];
-            if (at == last) break;
+        for (std::size_t at = next[0]; at != end; at = next[at]) {
+            if (starts) starts->push_back(static_cast<std::uint32_t>(at - 1));
+            tokens[count++] = token[at];
         }
         tokens.resize(count);
-    }
-
-    static void set_starts(std::vector<std::uint32_t>* starts, std::size_t size) {
-        if (starts) starts->assign(size, 0);
     }
 
     void apply_by_agenda(std::vector<TokenId>& tokens, std::vector<std::uint32_t>* starts) const {

@@ -34,10 +34,11 @@ struct ModelState {
 /// The most pieces that are looked up together.
 inline constexpr std::size_t piece_batch = 64;
 
-/// Appends the tokens of a piece that isn't remembered, and remembers them. `key` is a short piece's.
+/// Appends the tokens of a piece that isn't remembered, and remembers them under its hash. `key` is a short
+/// piece's.
 template <class Model>
-void encode_new(const Model& model, std::string_view bytes, const PieceKey& key, std::size_t offset,
-                ModelState& state) {
+void encode_new(const Model& model, std::string_view bytes, const PieceKey& key, std::uint64_t hash,
+                std::size_t offset, ModelState& state) {
     const bool is_short = bytes.size() <= PieceKey::maximum_size;
     std::vector<TokenId>& ids = state.tokens.ids;
     const std::size_t before = ids.size();
@@ -53,13 +54,13 @@ void encode_new(const Model& model, std::string_view bytes, const PieceKey& key,
     const std::span<const TokenId> tokens = std::span<const TokenId>(ids).subspan(before);
     if (is_short) {
         if (tokens.size() > ShortPieceEntry::maximum_tokens) return;
-        ShortPieceEntry& entry = state.cache.short_pieces.add(key.hash());
+        ShortPieceEntry& entry = state.cache.short_pieces.add(hash);
         entry.key = key;
         entry.count = static_cast<std::uint32_t>(tokens.size());
         std::copy(tokens.begin(), tokens.end(), entry.tokens);
     } else if (bytes.size() <= LongPieceEntry::maximum_size &&
                tokens.size() <= LongPieceEntry::maximum_tokens) {
-        LongPieceEntry& entry = state.cache.long_pieces.add(key.low);
+        LongPieceEntry& entry = state.cache.long_pieces.add(hash);
         entry.size = static_cast<std::uint8_t>(bytes.size());
         entry.count = static_cast<std::uint8_t>(tokens.size());
         std::copy(bytes.begin(), bytes.end(), entry.bytes);
@@ -72,15 +73,17 @@ template <class Model>
 void encode_uncut(const Model& model, std::string_view text, std::span<const Span> pieces,
                   ModelState& state) {
     // All keys come first, so that memory is read for many pieces at once.
-    std::array<PieceKey, piece_batch> keys;
+    std::array<PieceKey, piece_batch> keys;  // of short pieces
+    std::array<std::uint64_t, piece_batch> hashes;
     for (std::size_t i = 0; i < pieces.size(); ++i) {
         const std::string_view bytes = part(text, pieces[i]);
         if (bytes.size() <= PieceKey::maximum_size) {
             keys[i] = key_of_piece(bytes, text.substr(pieces[i].begin));
-            state.cache.short_pieces.prefetch(keys[i].hash());
+            hashes[i] = keys[i].hash();
+            state.cache.short_pieces.prefetch(hashes[i]);
         } else if (bytes.size() <= LongPieceEntry::maximum_size) {
-            keys[i] = {hash_bytes(bytes) >> 24, 0};
-            state.cache.long_pieces.prefetch(keys[i].low);
+            hashes[i] = LongPieceEntry::hash_of(bytes);
+            state.cache.long_pieces.prefetch(hashes[i]);
         }
     }
     std::vector<TokenId>& ids = state.tokens.ids;
@@ -93,7 +96,7 @@ void encode_uncut(const Model& model, std::string_view text, std::span<const Spa
     for (std::size_t i = 0; i < pieces.size(); ++i) {
         const std::string_view bytes = part(text, pieces[i]);
         if (bytes.size() <= PieceKey::maximum_size) {
-            const ShortPieceEntry& entry = state.cache.short_pieces[keys[i].hash()];
+            const ShortPieceEntry& entry = state.cache.short_pieces[hashes[i]];
             if (entry.key == keys[i]) {
                 std::copy_n(entry.tokens, 4, end);  // most have fewer
                 if (entry.count > 4)
@@ -102,7 +105,7 @@ void encode_uncut(const Model& model, std::string_view text, std::span<const Spa
                 continue;
             }
         } else if (bytes.size() <= LongPieceEntry::maximum_size) {
-            const LongPieceEntry& entry = state.cache.long_pieces[keys[i].low];
+            const LongPieceEntry& entry = state.cache.long_pieces[hashes[i]];
             if (entry.is_of(bytes)) {
                 flush();
                 ids.insert(ids.end(), entry.tokens, entry.tokens + entry.count);
@@ -110,7 +113,7 @@ void encode_uncut(const Model& model, std::string_view text, std::span<const Spa
             }
         }
         flush();
-        encode_new(model, bytes, keys[i], pieces[i].begin, state);
+        encode_new(model, bytes, keys[i], hashes[i], pieces[i].begin, state);
     }
     flush();
 }

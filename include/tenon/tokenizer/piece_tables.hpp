@@ -141,7 +141,8 @@ struct alignas(64) LongPieceEntry {
     TokenId tokens[maximum_tokens] = {};
 
     bool is_empty() const { return size == 0; }
-    std::uint64_t hash() const { return hash_bytes({bytes, size}) >> 24; }
+    static std::uint64_t hash_of(std::string_view piece) { return hash_bytes(piece) >> 24; }
+    std::uint64_t hash() const { return hash_of({bytes, size}); }
     bool is_of(std::string_view piece) const {
         return size == piece.size() && std::memcmp(bytes, piece.data(), size) == 0;
     }
