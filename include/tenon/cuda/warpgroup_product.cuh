@@ -131,17 +131,14 @@ struct ProductStages {
     }
 };
 
-/// The products of tiles that `Work` chooses, one after another in each pair of blocks:
-///   bool is_needed()                                  whether there is anything to do, the same for all
-///   int count()                                       of numbers of tiles
-///   bool find(int number, ProductTile&)               where a tile is; false if there is none
-///   int depth
-///   Rows prepare(ProductTile, int row)                what is to be known of a warpgroup's rows, before the
-///                                                     product is made
-///   finish(sums, Rows, ProductTile, int row, shared)  takes the product; `shared`: the address of 4 KiB for
-///   a
-///                                                     warp, which the copy engine may read until a block
-///                                                     ends
+/// The products of tiles that `Work` chooses, one after another in each pair of blocks. It has
+///   int depth, and lead: by how many stages the first warpgroup goes ahead;
+///   bool is_needed(): whether there is anything to do, the same for all blocks;
+///   int count(): how many numbers of tiles there are;
+///   bool find(int number, ProductTile&): where a tile is, or false if there is none of that number;
+///   prepare(ProductTile, int row): what is to be known of a warpgroup's rows, before their product is made;
+///   finish(sums, prepared, ProductTile, int row, std::uint32_t shared): takes a warpgroup's product.
+///   `shared` is the address of 4 KiB for each warp, which the copy engine may read until the block ends.
 template <class Work>
 __global__ void __launch_bounds__(WarpgroupTiling::threads, 1)
     multiply_tiles(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right,
