@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 
 #include "support.hpp"
+#include "tenon/core/parallel.hpp"
 #include "tenon/tokenizer/pretokenize.hpp"
 #include "tenon/tokenizer/stream.hpp"
 #include "tenon/tokenizer/tokenizer.hpp"
@@ -166,6 +167,23 @@ TEST_CASE("a megabyte of one letter is encoded") {
     CHECK(tokenizer.encode_ids(text) == Ids(text.size() / 8, 258));
     std::mt19937 generator(6);
     CHECK(streamed_ids(tokenizer, text, generator, 5000) == Ids(text.size() / 8, 258));
+}
+
+TEST_CASE("a text of megabytes has the same ids from several threads as from one") {
+    const Tokenizer tokenizer = rich_tokenizer({"<|end|>"});
+    std::mt19937 generator(7);
+    std::string text;
+    // More than the two megabytes from which on parts are shared out.
+    while (text.size() < std::size_t{9} << 18)
+        text += tokenizer_tests::random_text(generator, tokenizer_tests::text_parts(), 500) + "<|end|>";
+    const int before = tenon::thread_count();
+    tenon::set_thread_count(1);
+    const Ids alone = tokenizer.encode_ids(text);
+    tenon::set_thread_count(3);
+    const Ids together = tokenizer.encode_ids(text);
+    tenon::set_thread_count(before);
+    CHECK(together == alone);
+    CHECK(tokenizer.decode_bytes(together) == text);
 }
 
 TEST_CASE("special tokens become their ids, are text like any other, or an error") {
