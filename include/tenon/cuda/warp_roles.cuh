@@ -14,13 +14,6 @@ __device__ __forceinline__ void arrive_at_barrier() {
     asm volatile("bar.arrive %0, %1;" ::"n"(number), "n"(threads) : "memory");
 }
 
-/// Whether warps can hand registers to others.
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-inline constexpr bool moves_registers = true;
-#else
-inline constexpr bool moves_registers = false;
-#endif
-
 /// Gives registers back, for other warps of the block to take: each thread keeps `count`. Four warps in a row
 /// do so together.
 template <int count>

@@ -6,13 +6,6 @@
 /// divisible by four, multiply matrices in shared memory.
 namespace tenon::cuda {
 
-/// Whether the code is compiled for them.
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-inline constexpr bool has_warpgroup_products = true;
-#else
-inline constexpr bool has_warpgroup_products = false;
-#endif
-
 /// The sums of a product of 64 rows, spread over a warpgroup: warp w has rows 16 w on, and of those each lane
 /// has what a lane of `Sums` has: neighbours (0, 1) of row lane / 4 and (2, 3) of the row 8 below, from
 /// column 2 (lane % 4) on, of each 8 columns.

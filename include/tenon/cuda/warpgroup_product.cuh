@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include <tenon/cuda/architecture.cuh>
 #include <tenon/cuda/bulk_copy.cuh>
 #include <tenon/cuda/device.hpp>
 #include <tenon/cuda/launch.cuh>
@@ -143,7 +144,7 @@ template <class Work>
 __global__ void __launch_bounds__(WarpgroupTiling::threads, 1)
     multiply_tiles(const __grid_constant__ CUtensorMap left, const __grid_constant__ CUtensorMap right,
                    const __grid_constant__ Work work) {
-    if constexpr (has_warpgroup_products) {
+    if constexpr (is_sm_90a) {
         using Tiling = WarpgroupTiling;
         extern __shared__ unsigned char dynamic_memory[];
         __shared__ std::uint64_t barriers[2 * Tiling::stages];

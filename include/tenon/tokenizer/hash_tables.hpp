@@ -133,17 +133,17 @@ public:
     /// Empties the filter and makes room for a table of so many slots, a power of 2.
     void reset(std::size_t slots) { words_.assign(std::max<std::size_t>(slots * bits_per_slot / 64, 1), 0); }
 
-    void add(std::uint64_t hash) { words_[hash / 64 & (words_.size() - 1)] |= std::uint64_t{1} << hash % 64; }
+    void add(std::uint64_t hash) { words_[index_of(hash)] |= std::uint64_t{1} << hash % 64; }
 
-    bool may_have(std::uint64_t hash) const {
-        return words_[hash / 64 & (words_.size() - 1)] >> hash % 64 & 1;
-    }
+    bool may_have(std::uint64_t hash) const { return words_[index_of(hash)] >> hash % 64 & 1; }
 
     /// Begins to read from memory what `may_have` reads.
-    void prefetch(std::uint64_t hash) const { __builtin_prefetch(&words_[hash / 64 & (words_.size() - 1)]); }
+    void prefetch(std::uint64_t hash) const { __builtin_prefetch(&words_[index_of(hash)]); }
 
 private:
     static constexpr std::size_t bits_per_slot = 4;
+
+    std::size_t index_of(std::uint64_t hash) const { return hash / 64 & (words_.size() - 1); }
 
     std::vector<std::uint64_t> words_ = {0};
 };

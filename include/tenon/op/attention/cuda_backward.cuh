@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <tenon/cuda/architecture.cuh>
 #include <tenon/cuda/turn.cuh>
 #include <tenon/cuda/warp_roles.cuh>
 #include <tenon/op/attention/cuda_backward_tiling.cuh>
@@ -81,7 +82,7 @@ struct BackwardStep {
 /// gradient is summed up in memory, from the first tile of keys to the last; beside the warps that compute,
 /// one waits for the block's turns to add to it, and passes them on, so that nobody else waits for memory.
 template <class T, class Tiling, bool is_general>
-__global__ void __launch_bounds__(Tiling::all_threads, moves_registers ? Tiling::blocks : 1)
+__global__ void __launch_bounds__(Tiling::all_threads, is_sm_90a ? Tiling::blocks : 1)
     attention_backward_tiles(AttentionBackward<T> call, const QueryTerms* terms, QuerySums query_sums) {
     using Shared = typename Tiling::template Shared<T>;
     constexpr int rows = Tiling::warp_keys, tile_queries = Tiling::queries, part = Tiling::part,
