@@ -3,7 +3,7 @@
 usage: kernels.py FOLDER [FIGURE...]   (FOLDER: of the compiled programs, gpu_attention and so on; needs PyTorch)
 FIGURE: attention, elementwise, optimizer and head (all). Prints what each program measured and, for each peer, its
 number and a ratio, which is above 1 where tenon is better. Both are medians of 15 runs that the host gives to the GPU
-ahead of time. The peer is torch.compile unless a row names another.
+ahead of time, or, with BENCH_WAITS=1 in the environment, one by one, so that the host's time counts. The peer is torch.compile unless a row names another.
 """
 import os, re, subprocess, sys
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -41,17 +42,23 @@ inline double median(std::vector<double> values) {
 
 inline constexpr int warm = 3, repeats = 15;
 
+/// Whether each run begins only when the one before is over, so that the host's time counts, too.
+inline const bool waits_for_each_run = std::getenv("BENCH_WAITS") != nullptr;
+
 /// The median time of `work()` in milliseconds, without that of `prepare()`, which goes before it. The host
-/// runs ahead: only the GPU's time counts.
+/// runs ahead, unless told to wait: only the GPU's time counts.
 template <class Work, class Prepare>
 double milliseconds(Work&& work, Prepare&& prepare) {
     std::vector<cuda::Event> begin(repeats), end(repeats);
     for (int i = -warm; i < repeats; ++i) {
         const auto number = static_cast<std::size_t>(std::max(i, 0));
         prepare();
+        if (waits_for_each_run)
+            cuda::check(cudaStreamSynchronize(cuda::current_stream()), "cudaStreamSynchronize");
         begin[number].record();
         work();
         end[number].record();
+        if (waits_for_each_run) end[number].synchronize();
     }
     std::vector<double> times;
     for (std::size_t i = 0; i < begin.size(); ++i) times.push_back(end[i].milliseconds_since(begin[i]));
