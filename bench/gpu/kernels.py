@@ -1,7 +1,7 @@
 """Compares tenon's kernels with PyTorch's on the same GPU in the same run.
 
 usage: kernels.py FOLDER [FIGURE...]   (FOLDER: of the compiled programs, gpu_attention and so on; needs PyTorch)
-FIGURE: attention, elementwise, optimizer and head (all). Prints what each program measured and, for each peer, its
+FIGURE: attention, elementwise, optimizer, head and grouped (all). Prints what each program measured and, for each peer, its
 number and a ratio, which is above 1 where tenon is better. Both are medians of 15 runs that the host gives to the GPU
 ahead of time, or, with BENCH_WAITS=1 in the environment, one by one, so that the host's time counts. The peer is torch.compile unless a row names another.
 """
@@ -122,10 +122,28 @@ def head():
             yield f"width {width}, memory", name, torch.cuda.max_memory_allocated() / 2**30
 
 
+def grouped():
+    groups, rows, width = 64, 131_072, 2048
+    flops = 2 * rows * width * width
+    x, upstream = (random(rows, width).detach() for _ in range(2))
+    weight = random(groups, width, width).detach()
+    equal = torch.arange(1, groups + 1, device="cuda", dtype=torch.int32) * (rows // groups)
+    sizes = [2048 + (-64 if i % 2 else 64) * (i * 7 // 2 % 17) for i in range(groups)]
+    uneven = torch.tensor(sizes, device="cuda").cumsum(0).to(torch.int32)
+    uneven[-1] = rows
+    for name, ends in (("", equal), ("uneven groups, ", uneven)):
+        for what, f in (
+            ("product", lambda: torch._grouped_mm(x, weight.transpose(-2, -1), offs=ends)),
+            ("gradient of rows", lambda: torch._grouped_mm(upstream, weight, offs=ends)),
+            ("gradient of weights", lambda: torch._grouped_mm(upstream.t(), x, offs=ends)),
+        ):
+            yield name + what, "torch._grouped_mm", flops / milliseconds(f) / 1e9
+
+
 def main():
     folder, *chosen = sys.argv[1:]
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}", flush=True)
-    for figure in chosen or ("attention", "elementwise", "optimizer", "head"):
+    for figure in chosen or ("attention", "elementwise", "optimizer", "head", "grouped"):
         torch.cuda.empty_cache()
         output = subprocess.run([os.path.join(folder, f"gpu_{figure}")], capture_output=True, text=True)
         print(f"\n{figure}\n{output.stdout}{output.stderr}", end="", flush=True)

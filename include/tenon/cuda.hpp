@@ -70,6 +70,8 @@
 #include <tenon/op/dropout/dropout.hpp>
 #include <tenon/op/embedding/cuda.cuh>
 #include <tenon/op/embedding/embedding.hpp>
+#include <tenon/op/grouped_matmul/cuda.cuh>
+#include <tenon/op/grouped_matmul/grouped_matmul.hpp>
 #include <tenon/op/layer_norm/layer_norm.hpp>
 #include <tenon/op/log_softmax/cuda.cuh>
 #include <tenon/op/log_softmax/log_softmax.hpp>

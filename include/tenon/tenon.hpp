@@ -54,6 +54,8 @@
 #include <tenon/op/dropout/dropout.hpp>
 #include <tenon/op/embedding/cpu.hpp>
 #include <tenon/op/embedding/embedding.hpp>
+#include <tenon/op/grouped_matmul/cpu.hpp>
+#include <tenon/op/grouped_matmul/grouped_matmul.hpp>
 #include <tenon/op/layer_norm/layer_norm.hpp>
 #include <tenon/op/log_softmax/cpu.hpp>
 #include <tenon/op/log_softmax/log_softmax.hpp>

@@ -81,6 +81,15 @@ __device__ __forceinline__ void store_box(std::uint32_t from, const CUtensorMap&
                  : "memory");
     asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }
+/// The same, adding to what the matrix has.
+__device__ __forceinline__ void add_box(std::uint32_t from, const CUtensorMap& to, int row, int column) {
+    asm volatile(
+        "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group [%0, {%1, %2}], [%3];" ::"l"(
+            &to),
+        "r"(column), "r"(row), "r"(from)
+        : "memory");
+    asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
 /// Waits until the shared memory of all but this thread's last `pending` stores may be written again.
 template <int pending>
 __device__ __forceinline__ void wait_stores_read() {

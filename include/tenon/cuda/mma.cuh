@@ -32,6 +32,10 @@ __device__ __forceinline__ void store_matrices(std::uint32_t row, const std::uin
                  "r"(from[1]), "r"(from[2]), "r"(from[3])
                  : "memory");
 }
+/// Writes two neighbours to shared memory.
+__device__ __forceinline__ void store_pair(std::uint32_t to, float first, float second) {
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(first), "f"(second) : "memory");
+}
 
 /// sums += left right, of 16 x 16 and 16 x 8 elements of type T.
 template <class T>

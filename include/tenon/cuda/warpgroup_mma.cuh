@@ -14,18 +14,26 @@ struct WarpgroupSums {
     float of[columns / 8][4];
 };
 
-/// Rows of 64 16-bit numbers in shared memory, as a `SharedTile` of that width has them, from a multiple of
-/// 1024 bytes on, as a factor: what the instruction is told of their place. The next 16 numbers of the depth
-/// are `step` further on.
+/// How the numbers of a factor follow each other in memory: those of a row, along the depth of the product,
+/// or those of one depth, from row to row. (A right factor is given transposed: its rows are the product's
+/// columns.)
+enum class FactorOrder { by_row, by_depth };
+
+/// A factor in shared memory, from a multiple of 1024 bytes on, as `SharedTile`s of 64 x 64 16-bit numbers,
+/// one after another for each 64 rows: what the instruction is told of their place. The next 16 numbers of
+/// the depth are `step` further on.
+template <FactorOrder order>
 struct SharedFactor {
-    static constexpr int step = 2;  // in units of 16 bytes
+    static constexpr bool by_row = order == FactorOrder::by_row;
+    static constexpr int step = by_row ? 2 : 128;  // in units of 16 bytes
 
     std::uint64_t description;
 
     __device__ __forceinline__ explicit SharedFactor(std::uint32_t address)
         : description(std::uint64_t{1} << 62 |   // permuted chunks of rows of 128 bytes
-                      std::uint64_t{64} << 32 |  // 1024 bytes from 8 rows to the next 8
-                      std::uint64_t{1} << 16 | ((address & 0x3ffff) >> 4)) {}
+                      std::uint64_t{64} << 32 |  // 1024 bytes from 8 rows of a tile to the next 8
+                      std::uint64_t{by_row ? 1 : 512} << 16 |  // from a tile to the next, if it asks
+                      ((address & 0x3ffff) >> 4)) {}
 };
 
 /// Begins a warpgroup's products: what it wrote to registers and shared memory comes first.
@@ -50,6 +58,7 @@ __device__ __forceinline__ void wait_products() {
 
 /// Starts sums = left right or, with `adds`, sums += left right, of 64 rows and 256 columns, over a depth of
 /// 16 numbers of bf16, whose rows are rows of `left` and columns rows of `right`.
+template <FactorOrder left_order, FactorOrder right_order>
 __device__ __forceinline__ void start_multiply_add(WarpgroupSums<256>& sums, std::uint64_t left,
                                                    std::uint64_t right, bool adds) {
     float(&s)[128] = reinterpret_cast<float(&)[128]>(sums.of);
@@ -64,7 +73,7 @@ __device__ __forceinline__ void start_multiply_add(WarpgroupSums<256>& sums, std
         "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
         "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
         "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
-        "%128, %129, p, 1, 1, 0, 0; }"
+        "%128, %129, p, 1, 1, %131, %132; }"
         : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3]), "+f"(s[4]), "+f"(s[5]), "+f"(s[6]), "+f"(s[7]),
           "+f"(s[8]), "+f"(s[9]), "+f"(s[10]), "+f"(s[11]), "+f"(s[12]), "+f"(s[13]), "+f"(s[14]),
           "+f"(s[15]), "+f"(s[16]), "+f"(s[17]), "+f"(s[18]), "+f"(s[19]), "+f"(s[20]), "+f"(s[21]),
@@ -84,7 +93,8 @@ __device__ __forceinline__ void start_multiply_add(WarpgroupSums<256>& sums, std
           "+f"(s[113]), "+f"(s[114]), "+f"(s[115]), "+f"(s[116]), "+f"(s[117]), "+f"(s[118]), "+f"(s[119]),
           "+f"(s[120]), "+f"(s[121]), "+f"(s[122]), "+f"(s[123]), "+f"(s[124]), "+f"(s[125]), "+f"(s[126]),
           "+f"(s[127])
-        : "l"(left), "l"(right), "r"(static_cast<int>(adds)));
+        : "l"(left), "l"(right), "r"(static_cast<int>(adds)), "n"(left_order == FactorOrder::by_depth),
+          "n"(right_order == FactorOrder::by_depth));
 }
 
 }  // namespace tenon::cuda

@@ -26,6 +26,7 @@ struct ShiftedRows {
 /// rows that do not count, and for each row the sum of each tile's.
 struct Exponentials {
     static constexpr int lead = 3;
+    static constexpr FactorOrder left_order = FactorOrder::by_row, right_order = FactorOrder::by_row;
 
     CUtensorMap to;  ///< boxes of 16 rows
     bool are_wanted;
@@ -41,8 +42,10 @@ struct Exponentials {
 
     __device__ bool is_needed() const { return !again || *again; }
     __device__ int count() const { return order.count(); }
-    __device__ bool find(int number, ProductTile& tile) const {
-        tile = order[number];
+    struct Search {};
+    __device__ Search search() const { return {}; }
+    __device__ bool find(int number, ProductTile& tile, Search) const {
+        tile = order.at(number, depth);
         return !again || again[1 + tile.row / WarpgroupTiling::rows];
     }
 
@@ -52,7 +55,7 @@ struct Exponentials {
         float shift[2];
         int target[2], columns[2];
     };
-    __device__ Rows prepare(ProductTile tile, int row) const {
+    __device__ Rows prepare(const ProductTile& tile, int row) const {
         Rows rows;
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
@@ -65,7 +68,7 @@ struct Exponentials {
     }
 
     __device__ __forceinline__ void finish(WarpgroupSums<WarpgroupTiling::columns>& logits, const Rows& rows,
-                                           ProductTile tile, int row, std::uint32_t shared) const {
+                                           const ProductTile& tile, int row, std::uint32_t shared) const {
         constexpr int columns = WarpgroupTiling::columns, box = 64;
         constexpr float infinity = __builtin_huge_valf();
         const int lane = static_cast<int>(threadIdx.x) % warp_size, first_column = lane % 4 * 2;

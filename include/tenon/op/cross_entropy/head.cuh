@@ -199,7 +199,7 @@ public:
                                losses, factors_};
         const unsigned blocks = blocks_for(count, warp_size, INT32_MAX);
         launch(shift_rows<T>, {blocks_for(count, 8, INT32_MAX), 256}, rows);
-        const ProductFactors factors(hidden, count, head_, vocabulary_, width_);
+        const ProductFactors<Exponentials> factors(hidden, count, width_, head_, vocabulary_, width_);
         Exponentials work{{},
                           exponentials != nullptr,
                           of,
