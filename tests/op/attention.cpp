@@ -271,6 +271,32 @@ TEST_CASE_TEMPLATE("half types compute in f32 and round once; their gradients ar
     }
 }
 
+TEST_CASE_TEMPLATE("half types over many tiles, whichever way scores grow", T, bf16, f16) {
+    // From one key to the next, scores of the second and third head grow and fall by 1.
+    const int time = 300, heads = 3;
+    for (const int width : {64, 128}) {
+        auto q = Tensor<T, Heads>::uninitialized(1, time, heads, width),
+             k = Tensor<T, Heads>::uninitialized(1, time, heads, width);
+        support::Numbers next(1);
+        for (T& element : q.span()) element = convert<T>(next());
+        for (T& element : k.span()) element = convert<T>(next());
+        for (int s = 0; s < time; ++s)
+            for (int h = 0; h < heads; ++h) {
+                q(0, s, h, 0) = convert<T>(std::sqrt(static_cast<double>(width)));
+                k(0, s, h, 0) = convert<T>(std::array{0, s, -s}[static_cast<std::size_t>(h)]);
+            }
+        const auto a = to_device<Device>(q), b = to_device<Device>(k),
+                   c = numbers<T, Heads>(2, 1, time, heads, width);
+        for (const bool causal : {true, false}) {
+            const auto [y, sums] = attention_with_log_sum_exp(a, b, c, {.causal = causal});
+            const auto [wide, wide_sums] = attention_with_log_sum_exp(cast<float>(a), cast<float>(b),
+                                                                      cast<float>(c), {.causal = causal});
+            CHECK(support::is_rounded(y, wide));
+            CHECK(relative_error(sums, wide_sums) < 1e-5);
+        }
+    }
+}
+
 TEST_CASE("a score has the same bits alone, among others and in the backward pass") {
     // Each query may attend to one key, and its weight is 1: log sum exp is the score.
     constexpr int time = 70, heads = 12;
