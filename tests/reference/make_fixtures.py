@@ -146,6 +146,10 @@ make_trajectory("cs336_short", 3)
 make_gpt2("gpt2_odd_heads", 4, vocab_size=59, n_positions=20, n_embd=21, n_layer=2, n_head=3, n_inner=34,
           tie_word_embeddings=False)
 
+def make_scaled_llama(name, seed, scaling, **sizes):
+    make_decoder(name, seed, "llama", head_dim=12, rope_parameters=dict(rope_theta=100.0) | scaling, **sizes)
+
+
 # Of each architecture what it has: windows shorter than the sequences, free head widths, biases, norms.
 make_decoder("mistral_window", 5, "mistral", sliding_window=5, head_dim=6, rms_norm_eps=1e-5)
 make_decoder("qwen2_biases", 6, "qwen2", tie_word_embeddings=True)
@@ -153,3 +157,28 @@ make_decoder("qwen2_late_window", 7, "qwen2", num_hidden_layers=3, use_sliding_w
              max_window_layers=2)
 make_decoder("qwen3_window", 8, "qwen3", head_dim=6, use_sliding_window=True, sliding_window=6,
              layer_types=["sliding_attention", "full_attention"], rope_theta=1e6)
+
+make_scaled_llama("llama_scaled_linear", 9, dict(rope_type="linear", factor=2.5))
+# Frequencies grow with the sequence from the 9th token on; generation ends before, as keys in a cache would not grow.
+make_scaled_llama("llama_scaled_dynamic", 10, dict(rope_type="dynamic", factor=3.0), max_position_embeddings=8,
+                  generated=8)
+make_scaled_llama("llama_scaled_yarn", 11, dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16),
+                  max_position_embeddings=64)
+make_scaled_llama("llama_scaled_llama3", 12, dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0,
+                  high_freq_factor=4.0, original_max_position_embeddings=32), max_position_embeddings=256)
+make_decoder("gemma2_small_caps", 13, "gemma2", head_dim=6, sliding_window=5, query_pre_attn_scalar=10,
+             attn_logit_softcapping=2.0, final_logit_softcapping=3.0)
+make_decoder("gemma3_two_bases", 14, "gemma3_text", num_hidden_layers=3, head_dim=6, sliding_window=5,
+             query_pre_attn_scalar=10, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+             rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=30.0),
+                                  full_attention=dict(rope_type="linear", factor=4.0, rope_theta=1000.0)))
+make_decoder("olmo2_grouped", 15, "olmo2")
+make_decoder("phi3_window", 16, "phi3", sliding_window=6)
+# Divisors of long sequences hold from the 9th token on, in the midst of generation.
+make_decoder("phi3_long_factors", 17, "phi3", hidden_size=32, original_max_position_embeddings=8,
+             rope_parameters=dict(rope_type="longrope", rope_theta=100.0, partial_rotary_factor=0.75,
+                                  short_factor=[1.0, 1.1, 1.3], long_factor=[1.0, 2.0, 4.5]))
+make_decoder("gpt_neox_quarter", 18, "gpt_neox", hidden_size=32, num_attention_heads=2, rope_parameters=dict(
+             rope_type="default", rope_theta=100.0, partial_rotary_factor=0.25))
+make_decoder("smollm3_alternating", 19, "smollm3", num_hidden_layers=3, no_rope_layers=[1, 0, 1],
+             tie_word_embeddings=True)

@@ -5,11 +5,17 @@
 #include <string_view>
 
 #include <tenon/model/cs336.hpp>
+#include <tenon/model/gemma2.hpp>
+#include <tenon/model/gemma3.hpp>
 #include <tenon/model/gpt2.hpp>
+#include <tenon/model/gpt_neox.hpp>
 #include <tenon/model/llama.hpp>
 #include <tenon/model/mistral.hpp>
+#include <tenon/model/olmo2.hpp>
+#include <tenon/model/phi3.hpp>
 #include <tenon/model/qwen2.hpp>
 #include <tenon/model/qwen3.hpp>
+#include <tenon/model/smollm3.hpp>
 
 namespace tenon {
 
@@ -17,7 +23,8 @@ template <class... A>
 struct ArchitectureList {};
 
 /// The architectures that checkpoints are read as: one file each, in alphabetical order.
-using Architectures = ArchitectureList<Cs336, Gpt2, Llama, Mistral, Qwen2, Qwen3>;
+using Architectures = ArchitectureList<Cs336, Gemma2, Gemma3, Gpt2, GptNeoX, Llama, Mistral, Olmo2, Phi3,
+                                       Qwen2, Qwen3, SmolLm3>;
 
 /// An architecture and a model's numbers, as a checkpoint's configuration says them.
 struct Architecture {
@@ -34,7 +41,7 @@ struct Architecture {
 namespace detail {
 
 /// Weights that are stored as other things than numbers are no architecture's.
-inline constexpr FixedSetting no_quantization{"quantization_config"};
+inline constexpr FixedSetting no_quantization{"quantization_config", {}, {"null"}};
 
 /// The setting of a configuration for which it is not this architecture's; nullptr: none.
 template <class A>

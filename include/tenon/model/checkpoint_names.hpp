@@ -23,6 +23,8 @@ struct CheckpointNames {
     bool interleaved_heads = false;
     /// Begins all names but the head's; files of a model without its head may leave it out.
     std::string_view prefix = {};
+    /// What files may call the head instead.
+    std::string_view head_otherwise = {};
     /// Tensors whose names end so may stand in a file, and are no parameters.
     std::string_view ignored[3] = {};
 };

@@ -11,7 +11,7 @@ struct Mistral {
     using Features = TransformerDefaults;
 
     static constexpr CheckpointNames names = llama_names;
-    static constexpr FixedSetting fixed[] = {{"hidden_act", {}, {"silu"}}};
+    static constexpr FixedSetting fixed[] = {{"hidden_act", {}, {"silu"}}, {"layer_types.0", {}, {"null"}}};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

@@ -13,8 +13,8 @@
 /// What configurations of published checkpoints, in Hugging Face's form, have in common.
 namespace tenon {
 
-/// A setting that models of an architecture have with these values alone: a boolean, or one of these texts.
-/// A configuration may leave it out.
+/// A setting that models of an architecture have with these values alone: a boolean, or one of these texts;
+/// "null": none at all. A configuration may leave it out.
 struct FixedSetting {
     std::string_view key;
     bool value = false;
@@ -81,14 +81,14 @@ constexpr int read_window(const ConfigurationTable& table, int otherwise) {
 }
 
 /// Calls f(number, entry) for the elements of an array of settings, one for each layer. Returns whether there
-/// is one. Throws FileError where it is not as long as the model is deep.
+/// is one. Throws FileError where it is shorter than the model is deep.
 template <class F>
 constexpr bool for_each_layer(const ConfigurationTable& table, std::string_view array, int depth, F&& f) {
     int count = 0;
     for (const ConfigurationEntry& entry : table)
         if (entry.key.size() > array.size() && entry.key.starts_with(array) && entry.key[array.size()] == '.')
             f(count++, entry);
-    if (count != 0 && count != depth)
+    if (count != 0 && count < depth)
         throw FileError(std::string(table.where()) + ": " + std::string(array) + ": expected " +
                         std::to_string(depth) + " elements, one for each layer, got " +
                         std::to_string(count));

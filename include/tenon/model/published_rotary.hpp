@@ -11,6 +11,16 @@
 
 /// Rotary positions as configurations of published checkpoints say them.
 namespace tenon {
+
+/// Whether a configuration has an object with members.
+constexpr bool has_object(const ConfigurationTable& table, std::string_view object) {
+    for (const ConfigurationEntry& entry : table)
+        if (entry.key.size() > object.size() && entry.key.starts_with(object) &&
+            entry.key[object.size()] == '.')
+            return true;
+    return false;
+}
+
 namespace detail {
 
 /// The members of one object of settings; 0: not given.
@@ -102,9 +112,7 @@ constexpr void read_rotary(const ConfigurationTable& table, TransformerSizes& si
     detail::PublishedRotary read;
     std::string_view object = otherwise.object;
     if (object.empty()) {
-        object = "rope_parameters";
-        for (const ConfigurationEntry& entry : table)
-            if (entry.key.starts_with("rope_scaling.")) object = "rope_scaling";
+        object = has_object(table, "rope_scaling") ? "rope_scaling" : "rope_parameters";
         if (object == "rope_scaling") detail::read_rotary_members(table, "rope_parameters", read);
     }
     detail::read_rotary_members(table, object, read);
