@@ -1,6 +1,5 @@
 #pragma once
 
-#include <tenon/core/math.hpp>
 #include <tenon/model/published.hpp>
 
 namespace tenon {
@@ -28,16 +27,27 @@ inline constexpr FixedSetting gemma_fixed[] = {{"hidden_activation", {}, {"gelu_
                                                {"attention_bias", false},
                                                {"use_bidirectional_attention", false}};
 
+/// The square root, in constant expressions of every compiler (Heron's).
+constexpr double constant_root(double x) {
+    double root = x > 1 ? x : 1;
+    for (;;) {
+        const double next = (root + x / root) / 2;
+        if (!(next < root)) return root;
+        root = next;
+    }
+}
+
 /// The numbers of a Gemma but for the layers' windows and rotary positions.
 constexpr TransformerSizes read_gemma_sizes(const ConfigurationTable& table, int context) {
     TransformerSizes sizes = read_decoder_sizes(
         table, {.context = context, .head_width = 256, .tied = true, .norm_epsilon = 1e-6});
     sizes.window = read_window(table, 4096);
     const double scalar = table.real("query_pre_attn_scalar", 256);
-    if (!(scalar > 0))
+    if (!(scalar > 0 && scalar < 1e9))
         throw FileError(std::string(table.where()) +
-                        ": query_pre_attn_scalar: expected a positive number, got " + std::to_string(scalar));
-    sizes.attention_scale = rsqrt(scalar);
+                        ": query_pre_attn_scalar: expected a positive number below 1e9, got " +
+                        std::to_string(scalar));
+    sizes.attention_scale = 1 / constant_root(scalar);
     return sizes;
 }
 

@@ -36,9 +36,10 @@ struct PublishedRotary {
 /// Reads the members "PREFIX.NAME". Throws FileError where there is one of an unknown name.
 constexpr void read_rotary_members(const ConfigurationTable& table, std::string_view prefix,
                                    PublishedRotary& read) {
+    using Number = double PublishedRotary::*;
     const struct {
         std::string_view name;
-        double PublishedRotary::*number;
+        Number number;
     } numbers[] = {{"rope_theta", &PublishedRotary::base},
                    {"partial_rotary_factor", &PublishedRotary::share},
                    {"factor", &PublishedRotary::factor},

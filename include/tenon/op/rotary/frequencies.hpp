@@ -67,6 +67,7 @@ public:
         if (scaling.kind == RotaryScalingKind::yarn)
             require(scaling.slow_turns > 0 && scaling.slow_turns < scaling.fast_turns && base != 1,
                     "slow turns between 0 and the fast ones", scaling.slow_turns);
+        require(amplitude() > 0 && amplitude() < 1e9, "a positive amplitude", amplitude());
         if (scaling.kind != RotaryScalingKind::long_factors) return;
         require(pairs() <= RotaryScaling::most_pairs, "at most 128 pairs with divisors", pairs());
         for (int i = 0; i < pairs(); ++i)
