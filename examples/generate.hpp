@@ -41,9 +41,7 @@ int generate(int count, char** values) {
         require_valid(sampling);
 
         const OwnedConfiguration configuration = read_configuration(folder + "/config.json");
-        const Architecture architecture = find_architecture(configuration.table());
-        if (!architecture)
-            throw FileError(folder + "/config.json: expected a supported architecture, got another");
+        const Architecture architecture = require_architecture(configuration.table());
         const Tokenizer tokenizer(read_gpt2_files(folder));
         std::vector<std::int32_t> ids;
         for (TokenId id : tokenizer.encode_ids(prompt)) ids.push_back(static_cast<std::int32_t>(id));

@@ -22,10 +22,12 @@ void save_llama(Model& model, const tenon::Tokenizer& tokenizer, const std::stri
     const tenon::TransformerSizes& sizes = model.sizes;
     if (sizes.rotary_pairs != tenon::RotaryPairs::half_split || sizes.window != 0 ||
         sizes.attention_scale != 0 || sizes.attention_soft_cap != 0 || sizes.logit_scale != 1 ||
-        sizes.logit_soft_cap != 0 || sizes.base_width != 0)
+        sizes.logit_soft_cap != 0 || sizes.base_width != 0 || sizes.rotary_width != sizes.head_width ||
+        sizes.rotary_scaling.kind != tenon::RotaryScalingKind::none ||
+        sizes.unturned_layers != tenon::LayerSet())
         throw tenon::Error(
-            "save_llama: expected half-split rotary pairs, and no window, scale, soft cap or base width: a "
-            "Llama has none");
+            "save_llama: expected half-split rotary pairs of whole heads in all layers, unscaled, and no "
+            "window, scale, soft cap or base width: a Llama has none");
     using T = typename Model::Value;
     const char* const dtype = std::same_as<T, tenon::bf16>  ? "bfloat16"
                               : std::same_as<T, tenon::f16> ? "float16"

@@ -25,6 +25,17 @@ struct Windowed : Configuration {
     static constexpr int window = 3;
 };
 
+/// Sizes of a model each of whose layers attends, and is turned, in another way.
+TransformerSizes unlike_layers() {
+    TransformerSizes sizes = sizes_of<Windowed<support::Small>>();
+    sizes.depth = 3;
+    sizes.windowless_layers.insert(1);
+    sizes.unturned_layers.insert(2);
+    sizes.window_rotary_base = 50;
+    sizes.rotary_width = 2;
+    return sizes;
+}
+
 /// The greatest difference between a cached model's logits, over pieces of the given length, and those of one
 /// pass.
 template <class Model>
@@ -50,10 +61,11 @@ double worst(const Model& model, int piece) {
 
 TEST_CASE("token by token, or in pieces, a cached model gives what one pass gives") {
     const Static model(seed(1));
-    const Dynamic open(seed(1), sizes_of<support::Small>());
+    const Dynamic open(seed(1), sizes_of<support::Small>()), unlike(seed(1), unlike_layers());
     for (const int piece : {1, 2, 5, 13}) {
         CHECK(worst(model, piece) < 1e-12);
         CHECK(worst(open, piece) < 1e-12);
+        CHECK(worst(unlike, piece) < 1e-12);
     }
 }
 
@@ -84,6 +96,7 @@ TEST_CASE("a token whose place stands in the device's memory gives what one pass
     check(Transformer<Alibi, Device, F64>(seed(1)));
     check(Transformer<Windowed<support::Small>, Device, F64>(seed(1)));
     check(Dynamic(seed(1), sizes_of<Windowed<support::Small>>()));
+    check(Dynamic(seed(1), unlike_layers()));
     check(Transformer<Windowed<Learned>, Device, F64>(seed(1)));
     check(Transformer<Windowed<Alibi>, Device, F64>(seed(1)));
 }

@@ -143,6 +143,14 @@ TEST_CASE("floating-point operations are those of the products") {
     static_assert(forward_flops<Model>().scores == 3 * 2 * 2 * 64 * 128);
     static_assert(forward_flops<Model>(16).scores == 3 * 2 * 2 * 16 * 128);
     static_assert(forward_flops<Model>().head == 2 * 128 * 512);
+    // A window spares the layers that have it.
+    constexpr auto windowed = [] {
+        TransformerSizes sizes = sizes_of<Small>();
+        sizes.window = 16;
+        sizes.windowless_layers.insert(1);
+        return sizes;
+    }();
+    static_assert(forward_flops<Small>(windowed).scores == 2 * 2 * (16 + 64 + 16) * 128);
     static_assert(training_flops<Model>().total() == 3 * forward_flops<Model>().total());
     // As PyTorch and the PaLM paper count: 6 a parameter, and 12 · layers · width · time.
     constexpr double matrices = parameter_count<Model>() - 512 * 128 - 7 * 128;

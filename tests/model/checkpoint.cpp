@@ -271,7 +271,12 @@ TEST_CASE("a configuration of GPT-2 is recognized, and what is another model's i
     CHECK(found.sizes.tied);
     CHECK(found.sizes.dropout == 0.2);
     CHECK(found.sizes.norm_epsilon == 1e-5);
-    static_assert(std::same_as<ArchitectureAt<1>, Gpt2>);
+    static constexpr Entry minimal[] = {
+        {"model_type", Kind::text, 0, 0, "gpt2"}, {"vocab_size", Kind::integer, 3, 0, {}},
+        {"n_positions", Kind::integer, 3, 0, {}}, {"n_embd", Kind::integer, 4, 0, {}},
+        {"n_layer", Kind::integer, 1, 0, {}},     {"n_head", Kind::integer, 2, 0, {}}};
+    constexpr Architecture constant = find_architecture(ConfigurationTable(minimal));
+    static_assert(std::same_as<ArchitectureAt<constant.index>, Gpt2>);
     CHECK(visit_architecture(found, []<class A>(A) { return A::name; }) == "gpt2");
     CHECK_THROWS_AS(visit_architecture(Architecture(), []<class A>(A) { return 0; }), Error);
     const auto with = [&](Entry entry) {

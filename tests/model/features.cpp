@@ -190,6 +190,22 @@ TEST_CASE("what each feature changes, changes the logits") {
     CHECK(changes([](TransformerSizes& s) { s.rotary_pairs = RotaryPairs::half_split; }));
     CHECK(changes([](TransformerSizes& s) { s.rotary_base = 100; }));
     CHECK(changes([](TransformerSizes& s) { s.norm_epsilon = 0.1; }));
+    CHECK(changes([](TransformerSizes& s) { s.rotary_width = 2; }));
+    CHECK(changes([](TransformerSizes& s) { s.rotary_scaling = {RotaryScalingKind::linear, 2}; }));
+    CHECK(changes([](TransformerSizes& s) { s.unturned_layers.insert(1); }));
+    // Those that are about windows change nothing where there is none.
+    CHECK_FALSE(changes([](TransformerSizes& s) { s.window_rotary_base = 100; }));
+    CHECK_FALSE(changes([](TransformerSizes& s) { s.windowless_layers.insert(1); }));
+    TransformerSizes windowed = sizes, other = sizes;
+    windowed.window = other.window = 3;
+    other.windowless_layers.insert(1);
+    CHECK(logits(other) != logits(windowed));
+    other.windowless_layers.insert(0);
+    CHECK(logits(other) == plain);
+    windowed.window_rotary_base = 100;
+    other = windowed;
+    other.window_rotary_base = 0;
+    CHECK(logits(other) != logits(windowed));
 }
 
 TEST_CASE("numbers that no model can have are refused") {
@@ -204,6 +220,8 @@ TEST_CASE("numbers that no model can have are refused") {
             "transformer: expected a window of attention from 0 on, finite, got -1.000000");
     refuses([](TransformerSizes& s) { s.attention_soft_cap = std::nan(""); },
             "transformer: expected a soft cap of attention from 0 on, finite, got nan");
+    refuses([](TransformerSizes& s) { s.rotary_width = 6; },
+            "transformer: expected a rotary width of at most a head's, 4, got 6.000000");
     TransformerSizes capped = sizes_of<Shared>();
     capped.logit_soft_cap = 3;
     CHECK_THROWS_AS((Transformer<Shared, Device>{capped}), Error);

@@ -1,19 +1,22 @@
-"""Makes the small reference fixtures of this folder: `python make_fixtures.py` (PyTorch, transformers, safetensors).
+"""Makes the small reference fixtures of this folder: `python make_fixtures.py [NAME]...` (PyTorch, transformers,
+safetensors).
 
 Each folder holds config.json, weights, and what PyTorch computes from them in float32; the weights are random, and
 perturbed so that no norm's gain is 1 and no bias is 0.
 """
-import json, math, pathlib
+import json, math, pathlib, sys
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, CONFIG_MAPPING, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 here = pathlib.Path(__file__).parent / "fixtures"
 
 
-def make_checkpoint(name, seed, config, kind):
+def make_checkpoint(name, seed, config, kind, length=13, generated=20):
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        return
     torch.manual_seed(seed)
     folder = here / name
     model = kind(config).float().eval()
@@ -23,7 +26,7 @@ def make_checkpoint(name, seed, config, kind):
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
 
-    ids = torch.randint(0, config.vocab_size, (3, 13))
+    ids = torch.randint(0, config.vocab_size, (3, length))
     result = model(ids, labels=ids)
     result.loss.backward()
     tied = config.tie_word_embeddings
@@ -31,7 +34,7 @@ def make_checkpoint(name, seed, config, kind):
     prompt = torch.randint(0, config.vocab_size, (1, 5))
     tokens = prompt
     with torch.no_grad():
-        while tokens.shape[1] < 20:
+        while tokens.shape[1] < generated:
             tokens = torch.cat([tokens, model(tokens).logits[:, -1:].argmax(-1)], 1)
     save_file(gradients, folder / "grads.safetensors")
     save_file({"input_ids": ids, "logits": result.logits.detach(), "loss": result.loss.detach().reshape(1),
@@ -47,6 +50,15 @@ def make_llama(name, seed, **sizes):
 def make_gpt2(name, seed, **sizes):
     config = GPT2Config(initializer_range=0.2, attn_implementation="eager", bos_token_id=1, eos_token_id=2, **sizes)
     make_checkpoint(name, seed, config, GPT2LMHeadModel)
+
+
+def make_decoder(name, seed, kind, length=13, generated=20, **sizes):
+    """Any other architecture of transformers, small; `sizes` say what is not as in the others."""
+    config = CONFIG_MAPPING[kind](**dict(
+        vocab_size=47, hidden_size=16, intermediate_size=22, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=32, initializer_range=0.2, attn_implementation="eager",
+        bos_token_id=1, eos_token_id=2, pad_token_id=None) | sizes)
+    make_checkpoint(name, seed, config, AutoModelForCausalLM.from_config, length, generated)
 
 
 def rms_norm(x, gain, epsilon):
@@ -86,6 +98,8 @@ def rate_of(c, step):
 
 
 def make_trajectory(name, seed):
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        return
     torch.manual_seed(seed)
     folder = here / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,3 +145,40 @@ make_llama("llama_one_group_tied", 2, vocab_size=61, hidden_size=32, intermediat
 make_trajectory("cs336_short", 3)
 make_gpt2("gpt2_odd_heads", 4, vocab_size=59, n_positions=20, n_embd=21, n_layer=2, n_head=3, n_inner=34,
           tie_word_embeddings=False)
+
+def make_scaled_llama(name, seed, scaling, **sizes):
+    make_decoder(name, seed, "llama", head_dim=12, rope_parameters=dict(rope_theta=100.0) | scaling, **sizes)
+
+
+# Of each architecture what it has: windows shorter than the sequences, free head widths, biases, norms.
+make_decoder("mistral_window", 5, "mistral", sliding_window=5, head_dim=6, rms_norm_eps=1e-5)
+make_decoder("qwen2_biases", 6, "qwen2", tie_word_embeddings=True)
+make_decoder("qwen2_late_window", 7, "qwen2", num_hidden_layers=3, use_sliding_window=True, sliding_window=4,
+             max_window_layers=2)
+make_decoder("qwen3_window", 8, "qwen3", head_dim=6, use_sliding_window=True, sliding_window=6,
+             layer_types=["sliding_attention", "full_attention"], rope_theta=1e6)
+
+make_scaled_llama("llama_scaled_linear", 9, dict(rope_type="linear", factor=2.5))
+# Frequencies grow with the sequence from the 9th token on; generation ends before, as keys in a cache would not grow.
+make_scaled_llama("llama_scaled_dynamic", 10, dict(rope_type="dynamic", factor=3.0), max_position_embeddings=8,
+                  generated=8)
+make_scaled_llama("llama_scaled_yarn", 11, dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16),
+                  max_position_embeddings=64)
+make_scaled_llama("llama_scaled_llama3", 12, dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0,
+                  high_freq_factor=4.0, original_max_position_embeddings=32), max_position_embeddings=256)
+make_decoder("gemma2_small_caps", 13, "gemma2", head_dim=6, sliding_window=5, query_pre_attn_scalar=10,
+             attn_logit_softcapping=2.0, final_logit_softcapping=3.0)
+make_decoder("gemma3_two_bases", 14, "gemma3_text", num_hidden_layers=3, head_dim=6, sliding_window=5,
+             query_pre_attn_scalar=10, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+             rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=30.0),
+                                  full_attention=dict(rope_type="linear", factor=4.0, rope_theta=1000.0)))
+make_decoder("olmo2_grouped", 15, "olmo2")
+make_decoder("phi3_window", 16, "phi3", sliding_window=6)
+# Divisors of long sequences hold from the 9th token on, in the midst of generation.
+make_decoder("phi3_long_factors", 17, "phi3", hidden_size=32, original_max_position_embeddings=8,
+             rope_parameters=dict(rope_type="longrope", rope_theta=100.0, partial_rotary_factor=0.75,
+                                  short_factor=[1.0, 1.1, 1.3], long_factor=[1.0, 2.0, 4.5]))
+make_decoder("gpt_neox_quarter", 18, "gpt_neox", hidden_size=32, num_attention_heads=2, rope_parameters=dict(
+             rope_type="default", rope_theta=100.0, partial_rotary_factor=0.25))
+make_decoder("smollm3_alternating", 19, "smollm3", num_hidden_layers=3, no_rope_layers=[1, 0, 1],
+             tie_word_embeddings=True)

@@ -95,7 +95,9 @@ private:
 template <class Model>
 std::int32_t Generator<Model>::next() {
     if (history_.empty()) throw Error("generator: expected a prompt of at least one token, got none");
-    const int begin = cache_.length(), end = static_cast<int>(history_.size());
+    const int end = static_cast<int>(history_.size());
+    if (model_.outgrows_cache(cache_.length(), end)) cache_.truncate();
+    const int begin = cache_.length();
     const auto draw_after_all = [&] {
         const auto ids = Tensor<std::int32_t, Shape<1, dyn>>::borrow(
             std::span(history_).subspan(static_cast<std::size_t>(begin)), end - begin);

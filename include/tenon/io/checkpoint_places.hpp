@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -12,12 +13,13 @@
 namespace tenon {
 
 /// Where a checkpoint keeps a parameter [out, in] or [out]: these outputs of a tensor that may have more, and
-/// may be transposed.
+/// may be transposed. Parameters that share a tensor may take turns in it, each with an equal part of theirs.
 struct CheckpointPlace {
     std::string tensor;
     ParameterBase* parameter;
     bool transposed;
     std::int64_t first_output, outputs;  ///< the parameter's first, and how many the tensor has
+    std::int64_t turns = 1;
 
     /// The tensor's shape.
     std::vector<std::int64_t> shape() const {
@@ -33,9 +35,15 @@ struct CheckpointPlace {
     /// each other in the tensor; those of the parameter are `step()` apart.
     template <class F>
     void for_each_run(F&& f) const {
-        const std::int64_t out = parameter->extents[0], in = parameter->size() / (out > 0 ? out : 1);
-        if (!transposed) return f(std::int64_t{0}, first_output * in, out * in);
-        for (std::int64_t i = 0; i < in; ++i) f(i, i * outputs + first_output, out);
+        const std::int64_t in = parameter->size() / std::max<std::int64_t>(parameter->extents[0], 1),
+                           each = parameter->extents[0] / turns;
+        for (std::int64_t turn = 0; turn < turns; ++turn) {
+            const std::int64_t first = turn * (outputs / turns) + first_output;
+            if (!transposed)
+                f(turn * each * in, first * in, each * in);
+            else
+                for (std::int64_t i = 0; i < in; ++i) f(turn * each * in + i, i * outputs + first, each);
+        }
     }
     std::int64_t step() const { return transposed ? parameter->extents[1] : 1; }
 };
@@ -54,7 +62,12 @@ std::vector<CheckpointPlace> checkpoint_places(Model& model, const CheckpointNam
         place.first_output = all;
         all += place.parameter->extents[0];
     }
-    for (CheckpointPlace& place : places) place.outputs = outputs[place.tensor];
+    for (CheckpointPlace& place : places) {
+        place.outputs = outputs[place.tensor];
+        if (!names.interleaved_heads || place.outputs == place.parameter->extents[0]) continue;
+        place.turns = model.sizes.heads;
+        place.first_output /= place.turns;
+    }
     return places;
 }
 

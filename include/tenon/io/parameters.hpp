@@ -115,14 +115,18 @@ const SafetensorsEntry* find_of_shape(const Source& source, const std::string& k
     return nullptr;
 }
 
-/// The names of a file that may leave the prefix out.
+/// The names of a file that may leave the prefix out, or call the head otherwise.
 template <class Source>
 CheckpointNames names_in(const Source& source, CheckpointNames names) {
-    if (!source.find(checkpoint_name(names, "embedding.weight"))) {
-        CheckpointNames bare = names;
-        bare.prefix = {};
-        if (source.find(checkpoint_name(bare, "embedding.weight"))) return bare;
-    }
+    const auto has = [&](const CheckpointNames& tried, std::string_view parameter) {
+        return source.find(checkpoint_name(tried, parameter)) != nullptr;
+    };
+    CheckpointNames other = names;
+    other.prefix = {};
+    if (!has(names, "embedding.weight") && has(other, "embedding.weight")) names = other;
+    other = names;
+    other.head = names.head_otherwise;
+    if (!other.head.empty() && !has(names, "head.weight") && has(other, "head.weight")) names = other;
     return names;
 }
 

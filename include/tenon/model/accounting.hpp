@@ -43,9 +43,11 @@ constexpr TransformerFlops forward_flops(const TransformerSizes& s, int time = 0
     if (time == 0) time = s.context;
     const double width = s.width, hidden = s.hidden, query = double(s.heads) * s.head_width,
                  key = double(s.key_value_heads) * s.head_width;
-    const double seen = s.window > 0 ? std::min(s.window, time) : time;
+    double seen = 0;  // by a token, in all layers
+    for (int layer = 0; layer < s.depth; ++layer)
+        seen += s.window_of(layer) > 0 ? std::min(s.window_of(layer), time) : time;
     return {.projections = s.depth * 2 * width * (2 * query + 2 * key),
-            .scores = s.depth * 4 * query * seen,
+            .scores = 4 * query * seen,
             .feed_forward = s.depth * 2 * width * hidden * (is_gated(C::feed_forward) ? 3 : 2),
             .head = 2 * width * s.vocabulary};
 }

@@ -1,8 +1,21 @@
 #pragma once
 
+#include <concepts>
+#include <string>
+#include <string_view>
+
 #include <tenon/model/cs336.hpp>
+#include <tenon/model/gemma2.hpp>
+#include <tenon/model/gemma3.hpp>
 #include <tenon/model/gpt2.hpp>
+#include <tenon/model/gpt_neox.hpp>
 #include <tenon/model/llama.hpp>
+#include <tenon/model/mistral.hpp>
+#include <tenon/model/olmo2.hpp>
+#include <tenon/model/phi3.hpp>
+#include <tenon/model/qwen2.hpp>
+#include <tenon/model/qwen3.hpp>
+#include <tenon/model/smollm3.hpp>
 
 namespace tenon {
 
@@ -10,28 +23,72 @@ template <class... A>
 struct ArchitectureList {};
 
 /// The architectures that checkpoints are read as: one file each, in alphabetical order.
-using Architectures = ArchitectureList<Cs336, Gpt2, Llama>;
+using Architectures = ArchitectureList<Cs336, Gemma2, Gemma3, Gpt2, GptNeoX, Llama, Mistral, Olmo2, Phi3,
+                                       Qwen2, Qwen3, SmolLm3>;
 
 /// An architecture and a model's numbers, as a checkpoint's configuration says them.
 struct Architecture {
-    int index = -1;         ///< in Architectures; -1: none that is known
+    int index = -1;         ///< in Architectures; -1: none that is supported
     std::string_view name;  ///< empty: none that is known
     TransformerSizes sizes;
     CheckpointNames names;
+    /// Of a known architecture that is not supported: the setting for which it is not.
+    const FixedSetting* unsupported = nullptr;
 
     constexpr explicit operator bool() const { return index >= 0; }
 };
 
 namespace detail {
 
+/// Weights that are stored as other things than numbers are no architecture's.
+inline constexpr FixedSetting no_quantization{"quantization_config", {}, {"null"}};
+
+/// The setting of a configuration for which it is not this architecture's; nullptr: none.
+template <class A>
+constexpr const FixedSetting* unsupported_setting(const ConfigurationTable& table) {
+    for (const ConfigurationEntry& entry : table) {
+        if (entry.key.starts_with("quantization_config.")) return &no_quantization;
+        if constexpr (requires { A::fixed; })
+            for (const FixedSetting& setting : A::fixed)
+                if (setting.key == entry.key && !setting.fits(entry)) return &setting;
+    }
+    return nullptr;
+}
+
+template <class A>
+constexpr bool recognizes(const ConfigurationTable& table) {
+    if constexpr (requires { A::recognizes(table); })
+        return A::recognizes(table);
+    else
+        return table.text("model_type", "") == A::name;
+}
+
+template <class A>
+constexpr Architecture read_architecture(const ConfigurationTable& table, int index) {
+    Architecture found;
+    found.name = A::name;
+    found.unsupported = unsupported_setting<A>(table);
+    if (found.unsupported) return found;
+    found.index = index;
+    found.sizes = A::sizes(table);
+    found.names = A::names;
+    return found;
+}
+
 template <class... A>
 constexpr Architecture find_architecture(const ConfigurationTable& table, ArchitectureList<A...>) {
     Architecture found;
     int index = 0;
-    (void)((A::recognizes(table) ? (found = {index, A::name, A::sizes(table), A::names}, true)
-                                 : (++index, false)) ||
+    (void)((recognizes<A>(table) ? (found = read_architecture<A>(table, index), true) : (++index, false)) ||
            ...);
     return found;
+}
+
+template <class... A>
+std::string names_of(ArchitectureList<A...>) {
+    std::string names;
+    ((names += (names.empty() ? "" : ", ") + std::string(A::name)), ...);
+    return names;
 }
 
 template <int index, class First, class... Rest>
@@ -42,27 +99,58 @@ constexpr auto architecture_at(ArchitectureList<First, Rest...>) {
         return architecture_at<index - 1>(ArchitectureList<Rest...>());
 }
 
+/// The number of the first architecture in the list that has the features of A.
+template <class A, class... All>
+constexpr int first_alike(ArchitectureList<All...>) {
+    const bool alike[] = {std::same_as<typename A::Features, typename All::Features>...};
+    int index = 0;
+    while (!alike[index]) ++index;
+    return index;
+}
+
 template <class F, class First, class... Rest>
 auto visit_architecture(int index, F& f, ArchitectureList<First, Rest...>) {
     if constexpr (sizeof...(Rest) > 0)
         if (index > 0) return visit_architecture(index - 1, f, ArchitectureList<Rest...>());
-    return f(First());
+    return f(architecture_at<first_alike<First>(Architectures())>(Architectures()));
 }
 
 }  // namespace detail
 
-/// The architecture that a configuration names, at compile time or run time. Throws FileError where it is
-/// known and a number is missing.
+/// The architecture that a configuration names, at compile time or run time, if it is supported. Throws
+/// FileError where it is, and a number is missing, or a setting of positions or layers has another value than
+/// is supported.
 constexpr Architecture find_architecture(const ConfigurationTable& table) {
     return detail::find_architecture(table, Architectures{});
+}
+
+/// The same at run time. Throws FileError, too, where the architecture is not supported, naming those that
+/// are, or where a setting has a value that is not.
+inline Architecture require_architecture(const ConfigurationTable& table) {
+    const Architecture found = find_architecture(table);
+    if (found) return found;
+    const std::string where(table.where());
+    if (!found.unsupported)
+        throw FileError(where + ": model_type: expected one of " + detail::names_of(Architectures()) +
+                        ", got " + std::string(table.text("model_type", "none")));
+    const std::string key(found.unsupported->key), name(found.name);
+    const auto entry = table.find(key);
+    if (!entry) throw FileError(where + ": " + key + ": expected none, as it is not supported");
+    const std::string got = entry->kind == ConfigurationKind::text      ? std::string(entry->text)
+                            : entry->kind == ConfigurationKind::boolean ? entry->integer ? "true" : "false"
+                                                                        : std::string(name_of(entry->kind));
+    throw FileError(where + ": " + key + ": expected " + found.unsupported->expected() + " of " + name +
+                    ", as others are not supported, got " + got);
 }
 
 /// The architecture of a number known at compile time: `ArchitectureAt<architecture.index>::Features`.
 template <int index>
 using ArchitectureAt = decltype(detail::architecture_at<index>(Architectures()));
 
-/// Calls f with the architecture that was found, as a value of its type, and returns what f does: where a
-/// model's features are read from a file. It compiles f for every architecture.
+/// Calls f with an architecture that has the features of the one that was found, as a value of its type, and
+/// returns what f does: where a model's features are read from a file. Of architectures with the same
+/// features it is the first, so that f compiles once for each Features; name, sizes and names are those of
+/// what was found.
 ///
 ///     visit_architecture(architecture, [&]<class A>(A) {
 ///         using Model = Transformer<DynamicTransformer<typename A::Features>>;

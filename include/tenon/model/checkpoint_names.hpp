@@ -19,10 +19,14 @@ struct CheckpointNames {
                      feed_forward_output_norm = {};
     /// Matrices of blocks are stored [in, out], not [out, in].
     bool transposed = false;
+    /// Layers of one name follow each other head by head: those of the first, then of the second….
+    bool interleaved_heads = false;
     /// Begins all names but the head's; files of a model without its head may leave it out.
     std::string_view prefix = {};
+    /// What files may call the head instead.
+    std::string_view head_otherwise = {};
     /// Tensors whose names end so may stand in a file, and are no parameters.
-    std::string_view ignored[2] = {};
+    std::string_view ignored[3] = {};
 };
 
 /// The checkpoint's name, with the prefix, of a parameter that `for_each_parameter` calls by this name.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include <tenon/core/mismatch.hpp>
+#include <tenon/model/layer_set.hpp>
 #include <tenon/nn/features.hpp>
 #include <tenon/op/rotary/rotary.hpp>
 
@@ -35,6 +36,11 @@ struct TransformerDefaults : DefaultFeatures {
     /// and its like) fall as 1 / width, logits are divided by width / base_width, and scores by the width of
     /// a head.
     static constexpr int base_width = 0;
+    static constexpr int rotary_width = 0;  ///< of a head's first elements, those that are turned; 0: all
+    static constexpr RotaryScaling rotary_scaling = {};
+    static constexpr double window_rotary_base = 0;    ///< of layers with the window, unscaled; 0: as others
+    static constexpr LayerSet windowless_layers = {};  ///< that attend to all of the past nonetheless
+    static constexpr LayerSet unturned_layers = {};    ///< without rotary positions, or any
 };
 
 /// A Transformer's numbers as values.
@@ -47,6 +53,13 @@ struct TransformerSizes {
     int window = 0;
     double attention_scale = 0, attention_soft_cap = 0, logit_scale = 1, logit_soft_cap = 0, dropout = 0;
     int base_width = 0;
+    int rotary_width = 0;
+    RotaryScaling rotary_scaling = {};
+    double window_rotary_base = 0;
+    LayerSet windowless_layers = {}, unturned_layers = {};
+
+    /// The window of a layer's attention; 0: all of the past.
+    constexpr int window_of(int layer) const { return windowless_layers.has(layer) ? 0 : window; }
 
     friend constexpr bool operator==(const TransformerSizes&, const TransformerSizes&) = default;
 };
@@ -72,7 +85,11 @@ struct StaticTransformer : Features {
     static constexpr double attention_scale = sizes.attention_scale,
                             attention_soft_cap = sizes.attention_soft_cap, logit_scale = sizes.logit_scale,
                             logit_soft_cap = sizes.logit_soft_cap, dropout = sizes.dropout;
-    static constexpr int base_width = sizes.base_width;
+    static constexpr int base_width = sizes.base_width, rotary_width = sizes.rotary_width;
+    static constexpr RotaryScaling rotary_scaling = sizes.rotary_scaling;
+    static constexpr double window_rotary_base = sizes.window_rotary_base;
+    static constexpr LayerSet windowless_layers = sizes.windowless_layers,
+                              unturned_layers = sizes.unturned_layers;
 };
 
 /// Whether two configurations have the same features: whether the parameters of models of theirs mean the
@@ -180,6 +197,11 @@ constexpr TransformerSizes sizes_of() {
     sizes.logit_soft_cap = C::logit_soft_cap;
     sizes.dropout = C::dropout;
     sizes.base_width = C::base_width;
+    sizes.rotary_width = C::rotary_width;
+    sizes.rotary_scaling = C::rotary_scaling;
+    sizes.window_rotary_base = C::window_rotary_base;
+    sizes.windowless_layers = C::windowless_layers;
+    sizes.unturned_layers = C::unturned_layers;
     return sizes;
 }
 
@@ -213,6 +235,7 @@ inline TransformerSizes resolved(TransformerSizes sizes, Positions positions = P
             Extents(sizes.heads), Extents(sizes.key_value_heads));
     if (sizes.key_value_heads == 0) sizes.key_value_heads = sizes.heads;
     if (sizes.head_width == 0) sizes.head_width = sizes.width / sizes.heads;
+    if (sizes.rotary_width == 0) sizes.rotary_width = sizes.head_width;
     if (fault == 3)
         throw_mismatch<mismatch::transformer_head_width_is_odd>(Extents(sizes.width),
                                                                 Extents(sizes.head_width));
@@ -223,6 +246,9 @@ inline TransformerSizes resolved(TransformerSizes sizes, Positions positions = P
                          std::to_string(sizes.heads) + " times " + std::to_string(sizes.head_width));
     if (!(sizes.rotary_base > 0 && sizes.rotary_base < 1e300))
         fail("a positive rotary base", sizes.rotary_base);
+    if (sizes.rotary_width < 0 || sizes.rotary_width > sizes.head_width)
+        fail("a rotary width of at most a head's, " + std::to_string(sizes.head_width), sizes.rotary_width);
+    require_finite("a rotary base of layers with a window", sizes.window_rotary_base);
     if (!(sizes.norm_epsilon >= 0 && sizes.norm_epsilon < 1))
         fail("a norm's epsilon from 0 to 1", sizes.norm_epsilon);
     if (!(sizes.dropout >= 0 && sizes.dropout < 1)) fail("a dropout of 0 or more, below 1", sizes.dropout);

@@ -1,8 +1,6 @@
 #pragma once
 
-#include <tenon/model/checkpoint_names.hpp>
-#include <tenon/model/configuration.hpp>
-#include <tenon/model/configuration_table.hpp>
+#include <tenon/model/published.hpp>
 
 namespace tenon {
 
@@ -39,15 +37,10 @@ struct Gpt2 {
         .ignored = {".attn.bias", ".attn.masked_bias"},  // masks
     };
 
-    /// Other activations, cross-attention and scores scaled otherwise are not this model.
-    static constexpr bool recognizes(const ConfigurationTable& table) {
-        const std::string_view activation = table.text("activation_function", "gelu_new");
-        return table.text("model_type", "") == "gpt2" &&
-               (activation == "gelu_new" || activation == "gelu_pytorch_tanh") &&
-               table.boolean("scale_attn_weights", true) &&
-               !table.boolean("scale_attn_by_inverse_layer_idx", false) &&
-               !table.boolean("add_cross_attention", false);
-    }
+    static constexpr FixedSetting fixed[] = {{"activation_function", {}, {"gelu_new", "gelu_pytorch_tanh"}},
+                                             {"scale_attn_weights", true},
+                                             {"scale_attn_by_inverse_layer_idx", false},
+                                             {"add_cross_attention", false}};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

@@ -9,6 +9,7 @@
 #include <tenon/autograd/recompute.hpp>
 #include <tenon/core/named_range.hpp>
 #include <tenon/model/configuration.hpp>
+#include <tenon/model/rotations.hpp>
 #include <tenon/nn/block.hpp>
 #include <tenon/nn/initialize.hpp>
 #include <tenon/op/cross_entropy/logits.hpp>
@@ -95,13 +96,23 @@ public:
     auto observe(const Ids& ids, See&& see) const {
         auto x = embedded(ids, 0);
         see(0, x);
+        const auto rotations = rotations_in_pass(0, ids.extents()[1]);
         for (int i = 0; i < sizes.depth; ++i) {
-            x = blocks[static_cast<std::size_t>(i)](x, rotations_, NoCache(), NoDropout());
+            x = blocks[static_cast<std::size_t>(i)](x, rotations(i), NoCache(), NoDropout());
             see(i + 1, x);
         }
         const auto states = norm(x);
         see(sizes.depth + 1, states);
         return logits_of(states);
+    }
+
+    /// Whether keys that were stored in a sequence of so many tokens are of no use in one of `length`: rotary
+    /// frequencies may be others (see RotaryScalingKind::long_factors).
+    bool outgrows_cache([[maybe_unused]] int stored, [[maybe_unused]] int length) const {
+        if constexpr (C::positions == Positions::rotary)
+            return rotations_.changes(stored, length);
+        else
+            return false;
     }
 
     void visit_parameters(ParameterVisitor& visit) {
@@ -116,12 +127,12 @@ private:
     template <class S>
     using Parameter = typename Setting::template Parameter<S>;
     using Rotations =
-        std::conditional_t<C::positions == Positions::rotary, RotaryTable<ComputeOf<Value>, D>, Absent>;
+        std::conditional_t<C::positions == Positions::rotary, tenon::Rotations<ComputeOf<Value>, D>, Absent>;
 
     /// Sizes, worked out, and what is computed from them once.
     struct Numbers {
         TransformerSizes sizes;
-        Rotations rotations{sizes.context, sizes.head_width, sizes.rotary_base};
+        Rotations rotations{sizes};
     };
 
 public:
@@ -152,13 +163,14 @@ private:
         const double mup_scale = sizes.base_width > 0 ? 1.0 / sizes.head_width : 0;
         options.attention.scale =
             static_cast<float>(sizes.attention_scale > 0 ? sizes.attention_scale : mup_scale);
-        options.attention.window = sizes.window;
         options.attention.soft_cap = static_cast<float>(sizes.attention_soft_cap);
         blocks.reserve(static_cast<std::size_t>(sizes.depth));
-        for (int i = 0; i < sizes.depth; ++i)
+        for (int i = 0; i < sizes.depth; ++i) {
+            options.attention.window = sizes.window_of(i);
             blocks.emplace_back(
                 Attention(options, sizes.width, sizes.heads, sizes.key_value_heads, sizes.head_width),
                 sizes.norm_epsilon, sizes.width, sizes.hidden);
+        }
         if (!sizes.tied) head.emplace(Role::head, Extents(sizes.vocabulary, sizes.width));
         if (sizes.base_width > 0)
             for_each_parameter(*this, [&](std::string_view, ParameterBase& parameter) {
@@ -203,20 +215,33 @@ private:
     auto run(const Ids& ids, const Position& first_position, CacheOf cache_of, const Drop& drop) const {
         auto x = embedded(ids, first_position);
         if constexpr (!std::same_as<Drop, NoDropout>) x = drop(x, 0);
+        const auto rotations = rotations_in_pass(first_position, ids.extents()[1]);
         for (std::size_t i = 0; i < blocks.size(); ++i) {
             const int block = static_cast<int>(i);
             [[maybe_unused]] const auto range = range_of(block);
             if constexpr (C::recompute && is_tracked && std::same_as<decltype(cache_of(block)), NoCache>)
                 x = recompute(
-                    [this, block, drop_of_block = drop.of_block(block)](const auto& input) {
-                        return blocks[static_cast<std::size_t>(block)](input, rotations_, NoCache(),
+                    [this, block, table = rotations(block),
+                     drop_of_block = drop.of_block(block)](const auto& input) {
+                        return blocks[static_cast<std::size_t>(block)](input, table, NoCache(),
                                                                        drop_of_block);
                     },
                     x);
             else
-                x = blocks[i](x, rotations_, cache_of(block), drop.of_block(block));
+                x = blocks[i](x, rotations(block), cache_of(block), drop.of_block(block));
         }
         return logits_of(norm(x));
+    }
+
+    /// Of each layer, the table that turns its queries and keys.
+    template <class Position>
+    auto rotations_in_pass([[maybe_unused]] const Position& first_position, [[maybe_unused]] int time) const {
+        if constexpr (C::positions != Positions::rotary)
+            return [](int) { return Absent(); };
+        else if constexpr (TensorLike<Position>)  // of one token
+            return rotations_;
+        else
+            return rotations_.in_pass(first_position, time);
     }
 
     template <class States>

@@ -13,7 +13,7 @@ struct Kernel<Rotary, Cpu> {
     static void run(const ArrayView<T>& x, const RotaryTable<C, Cpu>& table, const RotaryPositions& positions,
                     RotaryPairs pairs, bool back, const Contribution<T>& y) {
         if (positions.each && !back) require_in_table(x.extents, positions, table.positions());
-        const int time = x.extents[1], heads = x.extents[2], width = x.extents[3], half = width / 2;
+        const int time = x.extents[1], heads = x.extents[2], width = x.extents[3], half = table.pairs();
         const std::int64_t apart = pairs == RotaryPairs::interleaved ? 1 : half;  // of a pair's two elements
         const std::int64_t next = pairs == RotaryPairs::interleaved ? 2 : 1;      // from pair to pair
         const C direction = back ? C(-1) : C(1);
@@ -39,6 +39,10 @@ struct Kernel<Rotary, Cpu> {
                                      }
                                      store_as(p, to + i * next);
                                      store_as(q, to + i * next + apart);
+                                 }
+                                 for (int i = 2 * half; i < width; ++i) {
+                                     const C kept = load_as<C>(from + i * step);
+                                     store_as(y.accumulate ? load_as<C>(to + i) + kept : kept, to + i);
                                  }
                              }
                          }

@@ -21,7 +21,8 @@ struct Rotation {
     RotaryPositions positions;
     int table_positions;
     C direction;     // -1: back
-    Divisor groups;  // of N pairs, to a head
+    Divisor groups;  // of 2 N elements, to a head
+    int turned;      // of them; the others stay as they are
     Divisor heads, time;
     std::int64_t count;  // of groups in all
     Fault* fault;
@@ -37,7 +38,7 @@ __global__ void turn_pairs(const __grid_constant__ Rotation<T, C> r) {
     std::int64_t batch = number;
     const int group = static_cast<int>(r.groups.divide(batch)),
               head = static_cast<int>(r.heads.divide(batch)), t = static_cast<int>(r.time.divide(batch));
-    const int half = static_cast<int>(r.groups.value()) * N;
+    const int half = r.turned * N;
     std::int64_t position = r.positions.at(batch, t);
     if (position < 0 || position >= r.table_positions) {
         report_fault(r.fault, r.expected, r.table_positions, position, batch * r.positions.batch_stride + t);
@@ -45,6 +46,21 @@ __global__ void turn_pairs(const __grid_constant__ Rotation<T, C> r) {
     }
     const T* const from = r.x + batch * r.steps[0] + t * r.steps[1] + head * r.steps[2];
     const std::int64_t to = (number - group) * 2 * N;
+    // A single element may lie anywhere; several lie side by side.
+    const auto read = [&](int at, auto& values) {
+        if constexpr (N > 1)
+            load(from + at, values);
+        else
+            for (C& value : values) value = convert<C>(from[at++ * r.steps[3]]);
+    };
+    if (group >= r.turned) {
+        for (int at = 2 * N * group; at < 2 * N * (group + 1); at += N) {
+            C kept[N];
+            read(at, kept);
+            contribute(r.y, to + at, kept);
+        }
+        return;
+    }
     C cosine[N], sine[N];
     load(r.cosine + position * half + N * group, cosine);
     load(r.sine + position * half + N * group, sine);
@@ -52,13 +68,6 @@ __global__ void turn_pairs(const __grid_constant__ Rotation<T, C> r) {
         const C s = r.direction * sine[i], turned = u * cosine[i] - v * s;
         v = u * s + v * cosine[i];
         u = turned;
-    };
-    // A single element may lie anywhere; several lie side by side.
-    const auto read = [&](int at, auto& values) {
-        if constexpr (N > 1)
-            load(from + at, values);
-        else
-            for (C& value : values) value = convert<C>(from[at++ * r.steps[3]]);
     };
     if constexpr (interleaved) {
         C pairs[2 * N];
@@ -88,7 +97,8 @@ struct Kernel<Rotary, Cuda> {
                     const RotaryPositions& positions, RotaryPairs pairs, bool back,
                     const Contribution<T>& y) {
         constexpr int n = 16 / sizeof(T);
-        bool in_packs = x.strides[3] == 1 && x.extents[3] % (2 * n) == 0 && cuda::is_aligned<n>(x.data);
+        bool in_packs = x.strides[3] == 1 && x.extents[3] % (2 * n) == 0 && table.pairs() % n == 0 &&
+                        cuda::is_aligned<n>(x.data);
         for (int axis = 0; axis < 3; ++axis) in_packs = in_packs && x.strides[axis] % n == 0;
         const auto turn = [&](auto* kernel, int each) {
             constexpr int threads = 256;
@@ -103,6 +113,7 @@ struct Kernel<Rotary, Cuda> {
                                                 table.positions(),
                                                 back ? C(-1) : C(1),
                                                 cuda::Divisor(groups),
+                                                table.pairs() / each,
                                                 cuda::Divisor(x.extents[2]),
                                                 cuda::Divisor(x.extents[1]),
                                                 count,

@@ -3,9 +3,11 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <tenon/core/to_device.hpp>
 #include <tenon/op/operation.hpp>
+#include <tenon/op/rotary/frequencies.hpp>
 
 namespace tenon {
 
@@ -16,7 +18,8 @@ struct Rotary {};
 /// Which elements make up a pair.
 enum class RotaryPairs {
     interleaved,  ///< (0, 1), (2, 3), …: the paper's, and CS336's
-    half_split,   ///< (0, D / 2), (1, D / 2 + 1), …: that of checkpoints in Hugging Face's form
+    half_split,   ///< (0, D / 2), (1, D / 2 + 1), …: that of checkpoints in Hugging Face's form; D: of
+                  ///< elements, those that are turned
 };
 
 namespace mismatch {
@@ -31,21 +34,32 @@ template <class X, class Positions>
 struct rotary_positions_differ;
 }  // namespace mismatch
 
-/// Cosines and sines of the angles position · base^(-2 i / width), [positions, width / 2] each.
+/// Cosines and sines of the angles position · frequency, [positions, pairs] each, for heads of `width`
+/// elements. Where there are fewer pairs than half the width, the last elements are not turned.
 template <class C, class Device = Cpu>
 class RotaryTable {
 public:
     RotaryTable() = default;
 
-    /// Computed in double precision, on the host.
-    RotaryTable(int positions, int width, double base) : width(width) {
-        auto cosines = Tensor<C, Shape<dyn, dyn>>::uninitialized(positions, width / 2);
-        auto sines = Tensor<C, Shape<dyn, dyn>>::uninitialized(positions, width / 2);
-        for (int i = 0; i < width / 2; ++i) {
-            const double frequency = std::pow(base, -2.0 * i / width);
-            for (int position = 0; position < positions; ++position) {
-                cosines(position, i) = static_cast<C>(std::cos(position * frequency));
-                sines(position, i) = static_cast<C>(std::sin(position * frequency));
+    /// Of the frequencies base^(-2 i / width). Computed in double precision, on the host.
+    RotaryTable(int positions, int width, double base)
+        : RotaryTable(positions, width, RotaryFrequencies(base, width)) {}
+
+    /// Of frequencies in a sequence of `length` tokens; 0: each position's are those of the sequence that it
+    /// ends, as if tokens had come one by one.
+    RotaryTable(int positions, int width, const RotaryFrequencies& frequencies, int length = 0)
+        : width(width) {
+        const int pairs = frequencies.pairs();
+        const double amplitude = frequencies.amplitude();
+        auto cosines = Tensor<C, Shape<dyn, dyn>>::uninitialized(positions, pairs);
+        auto sines = Tensor<C, Shape<dyn, dyn>>::uninitialized(positions, pairs);
+        std::vector<double> radians = frequencies.in(length);
+        for (int position = 0; position < positions; ++position) {
+            if (length == 0 && frequencies.depend_on_length()) radians = frequencies.in(position + 1);
+            for (int i = 0; i < pairs; ++i) {
+                const double angle = position * radians[static_cast<std::size_t>(i)];
+                cosines(position, i) = static_cast<C>(amplitude * std::cos(angle));
+                sines(position, i) = static_cast<C>(amplitude * std::sin(angle));
             }
         }
         cosine = to_device<Device>(cosines);
@@ -53,6 +67,7 @@ public:
     }
 
     int positions() const { return cosine.extents()[0]; }
+    int pairs() const { return cosine.extents()[1]; }
 
     int width = 0;
     Tensor<C, Shape<dyn, dyn>, Device> cosine, sine;
@@ -105,7 +120,7 @@ auto rotary(const X& x, const RotaryTable<C, Device>& table, RotaryPairs pairs,
     using T = typename X::value_type;
     if (!rotary_fits(x.extents()))
         throw_mismatch<mismatch::rotary_needs_an_even_width>(x.extents(), table.cosine.extents());
-    if (x.extents()[3] != table.width)
+    if (x.extents()[3] != table.width || 2 * table.pairs() > table.width)
         throw_mismatch<mismatch::rotary_widths_differ>(x.extents(), table.cosine.extents());
     auto y = Tensor<T, typename X::shape_type, Device>::with_extents(x.extents());
     Kernel<Rotary, Device>::run(x.view(), table, positions, pairs, false, Contribution<T>{y.data()});
