@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -12,6 +13,7 @@
 
 #include "tenon/core/error.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
+#include "tenon/tokenizer/hash_tables.hpp"
 #include "tenon/tokenizer/merge.hpp"
 #include "tenon/tokenizer/piece_tables.hpp"
 #include "tenon/tokenizer/tokens.hpp"
@@ -199,7 +201,8 @@ private:
         if (units_ == Units::characters) return vocabulary_.find(piece);
         if (piece.size() <= detail::PieceKey::maximum_size)
             return whole_pieces_.find(detail::key_of_piece(piece, piece));
-        if (piece.size() > longest_) return detail::absent;
+        if (piece.size() > longest_ || !long_pieces_.may_have(detail::hash_bytes(piece) >> 32))
+            return detail::absent;
         scratch.text = detail::written_bytes(piece);
         return vocabulary_.find(scratch.text);
     }
@@ -207,12 +210,15 @@ private:
     /// The short pieces that are one token. Merges need not lead to every token of a vocabulary.
     void find_whole_pieces() {
         whole_pieces_.reserve(vocabulary_.count());
+        long_pieces_.reset(std::bit_ceil(vocabulary_.count() / 16 + 1));  // few are
         detail::ModelScratch scratch;
         detail::TokenList tokens;
         for (TokenId id = 0; id < vocabulary_.size(); ++id) {
             if (!occurs(id)) continue;
             const std::string_view bytes = token_bytes(id);
             longest_ = std::max(longest_, bytes.size());
+            if (bytes.size() > detail::PieceKey::maximum_size)
+                long_pieces_.add(detail::hash_bytes(bytes) >> 32);
             if (bytes.empty() || bytes.size() > detail::PieceKey::maximum_size) continue;
             if (!options_.ignore_merges) {
                 tokens.clear();
@@ -296,6 +302,7 @@ private:
     std::array<bool, 256> joined_before_cut_{};  // the last bytes of what stands before a cut within tokens
     std::size_t longest_ = 0;
     detail::WholePieceTable whole_pieces_;
+    detail::HashFilter long_pieces_;  // of the tokens that are too long for the table
 };
 
 }  // namespace tenon
