@@ -1,6 +1,7 @@
 #include "tenon/tokenizer/byte_pair.hpp"
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -105,6 +106,37 @@ TEST_CASE("units may be bytes, of which the vocabulary has all") {
     CHECK(tokens_of(model, "a中") == Tokens{{'a', 0, 1}, {0xE4, 1, 4}, {0xB8, 1, 4}, {0xAD, 1, 4}});
     CHECK(model.token_bytes(256) == "é");
     CHECK_THROWS_AS(BytePair(vocabulary_of({"a"}), {}, {}, BytePairUnits::bytes), Error);
+}
+
+TEST_CASE("pieces of bytes fall into parts where no token goes on") {
+    Vocabulary vocabulary;
+    for (int byte = 0; byte < 256; ++byte) {
+        const char character = static_cast<char>(byte);
+        vocabulary.add(detail::written_bytes({&character, 1}), vocabulary.size());
+    }
+    detail::MergeTable merges;
+    const auto add = [&](TokenId left, TokenId right) {
+        const std::string written = std::string(vocabulary[left]) + std::string(vocabulary[right]);
+        merges.add(left, right, {vocabulary.size() - 256, vocabulary.size()});
+        vocabulary.add(written, vocabulary.size());
+        return vocabulary.size() - 1;
+    };
+    const TokenId ab = add('a', 'b'), cd = add('c', 'd'), abc = add(ab, 'c'), ea = add('e', 'a');
+    add(cd, cd);
+    add(abc, cd);
+    add(ea, abc);
+    const BytePair model(vocabulary, merges, {}, BytePairUnits::bytes);
+    const Tokenizer tokenizer{TokenizerParts{model}};
+    std::uint32_t state = 1;
+    for (int i = 0; i < 2000; ++i) {
+        std::string text;
+        for (std::uint32_t size = 1 + i % 40; size > 0; --size) {
+            state = state * 1664525u + 1013904223u;
+            text += static_cast<char>('a' + (state >> 24) % 6);
+        }
+        // With offsets, all of a piece is merged at once.
+        REQUIRE(tokenizer.encode_ids(text) == tokenizer.encode(text).ids);
+    }
 }
 
 TEST_CASE("pieces may be long: they take little more time than short ones") {

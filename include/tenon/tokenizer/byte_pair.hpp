@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -12,6 +13,8 @@
 
 #include "tenon/core/error.hpp"
 #include "tenon/tokenizer/byte_alphabet.hpp"
+#include "tenon/tokenizer/byte_parts.hpp"
+#include "tenon/tokenizer/hash_tables.hpp"
 #include "tenon/tokenizer/merge.hpp"
 #include "tenon/tokenizer/piece_tables.hpp"
 #include "tenon/tokenizer/tokens.hpp"
@@ -91,12 +94,12 @@ public:
             const TokenId whole = find_whole(piece, scratch);
             if (whole != detail::absent) return to.push(whole, offset, offset + piece.size());
         }
+        if (units_ == Units::bytes && is_plain() && !to.has_spans)
+            return encode_bytes(piece, scratch, to.ids);
         scratch.tokens.clear();
         scratch.ends.clear();
         if (units_ == Units::bytes) {
-            scratch.tokens.resize(piece.size());
-            for (std::size_t i = 0; i < piece.size(); ++i)
-                scratch.tokens[i] = byte_units_[static_cast<unsigned char>(piece[i])];
+            set_byte_units(piece, scratch.tokens);
         } else {
             append_units(piece, scratch);
         }
@@ -120,6 +123,33 @@ public:
     }
 
 private:
+    void set_byte_units(std::string_view bytes, std::vector<TokenId>& tokens) const {
+        tokens.resize(bytes.size());
+        for (std::size_t i = 0; i < bytes.size(); ++i)
+            tokens[i] = byte_units_[static_cast<unsigned char>(bytes[i])];
+    }
+
+    /// Appends the tokens of a piece of bytes, part by part.
+    void encode_bytes(std::string_view piece, detail::ModelScratch& scratch,
+                      std::vector<TokenId>& ids) const {
+        const auto merge = [this](std::string_view part, std::vector<TokenId>& tokens) {
+            set_byte_units(part, tokens);
+            merges_.apply(tokens);
+        };
+        for (std::string_view rest = piece; !rest.empty();) {
+            const std::string_view part = rest.substr(0, byte_parts_.first_size(rest));
+            rest.remove_prefix(part.size());
+            if (part.size() == 1) {
+                ids.push_back(byte_units_[static_cast<unsigned char>(part[0])]);
+            } else if (part.size() <= detail::PartMemory::maximum_size && part.size() < piece.size()) {
+                scratch.parts.append(part, scratch.tokens, ids, merge);
+            } else {
+                merge(part, scratch.tokens);
+                ids.insert(ids.end(), scratch.tokens.begin(), scratch.tokens.end());
+            }
+        }
+    }
+
     /// Whether units are written alike wherever they stand in a word.
     bool is_plain() const { return options_.continuing_prefix.empty() && options_.end_suffix.empty(); }
 
@@ -132,6 +162,7 @@ private:
             const std::string_view written = vocabulary_[id];
             if (detail::append_read_bytes(raw_, written)) {
                 is_written_[id] = vocabulary_.has(id);
+                byte_parts_.add(std::string_view(raw_).substr(raw_ends_.empty() ? 0 : raw_ends_.back()));
             } else {
                 raw_ += written;
             }
@@ -199,7 +230,8 @@ private:
         if (units_ == Units::characters) return vocabulary_.find(piece);
         if (piece.size() <= detail::PieceKey::maximum_size)
             return whole_pieces_.find(detail::key_of_piece(piece, piece));
-        if (piece.size() > longest_) return detail::absent;
+        if (piece.size() > longest_ || !long_pieces_.may_have(detail::hash_bytes(piece) >> 32))
+            return detail::absent;
         scratch.text = detail::written_bytes(piece);
         return vocabulary_.find(scratch.text);
     }
@@ -207,12 +239,15 @@ private:
     /// The short pieces that are one token. Merges need not lead to every token of a vocabulary.
     void find_whole_pieces() {
         whole_pieces_.reserve(vocabulary_.count());
+        long_pieces_.reset(std::bit_ceil(vocabulary_.count() / 16 + 1));  // few are
         detail::ModelScratch scratch;
         detail::TokenList tokens;
         for (TokenId id = 0; id < vocabulary_.size(); ++id) {
             if (!occurs(id)) continue;
             const std::string_view bytes = token_bytes(id);
             longest_ = std::max(longest_, bytes.size());
+            if (bytes.size() > detail::PieceKey::maximum_size)
+                long_pieces_.add(detail::hash_bytes(bytes) >> 32);
             if (bytes.empty() || bytes.size() > detail::PieceKey::maximum_size) continue;
             if (!options_.ignore_merges) {
                 tokens.clear();
@@ -292,10 +327,12 @@ private:
     std::string raw_;  // the bytes of the tokens, one after the other
     std::vector<std::size_t> raw_ends_;
     std::vector<bool> is_written_;
+    detail::ByteParts byte_parts_;
     std::string_view cut_;
     std::array<bool, 256> joined_before_cut_{};  // the last bytes of what stands before a cut within tokens
     std::size_t longest_ = 0;
     detail::WholePieceTable whole_pieces_;
+    detail::HashFilter long_pieces_;  // of the tokens that are too long for the table
 };
 
 }  // namespace tenon

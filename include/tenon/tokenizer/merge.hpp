@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tenon/core/error.hpp"
+#include "tenon/core/huge_pages.hpp"
 #include "tenon/tokenizer/hash_tables.hpp"
 
 namespace tenon {
@@ -187,7 +188,7 @@ private:
     }
 
     void rehash(std::size_t slots) {
-        std::vector<Slot> old(slots);
+        auto old = make_in_huge_pages<Slot>(slots);
         old.swap(slots_);
         filter_.reset(slots);
         for (const Slot& slot : old) {

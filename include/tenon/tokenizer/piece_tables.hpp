@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tenon/core/huge_pages.hpp"
 #include "tenon/tokenizer/hash_tables.hpp"
 #include "tenon/tokenizer/merge.hpp"
 
@@ -48,7 +49,7 @@ class WholePieceTable {
 public:
     /// Empties the table and makes room.
     void reserve(std::size_t count) {
-        slots_.assign(std::bit_ceil(2 * count + 1), Slot{});
+        slots_ = make_in_huge_pages<Slot>(std::bit_ceil(2 * count + 1));
         filter_.reset(slots_.size());
     }
 
@@ -106,7 +107,7 @@ private:
     static constexpr std::size_t first_size = 64;
 
     void grow() {
-        std::vector<Entry> old(std::min(4 * entries_.size(), maximum_size_));
+        auto old = make_in_huge_pages<Entry>(std::min(4 * entries_.size(), maximum_size_));
         old.swap(entries_);
         added_ = 0;
         for (const Entry& entry : old) {

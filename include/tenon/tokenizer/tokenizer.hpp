@@ -15,6 +15,7 @@
 #include "tenon/core/parallel.hpp"
 #include "tenon/tokenizer/byte_level.hpp"
 #include "tenon/tokenizer/encoding.hpp"
+#include "tenon/tokenizer/joined_parts.hpp"
 #include "tenon/tokenizer/parts.hpp"
 #include "tenon/tokenizer/pipeline.hpp"
 
@@ -261,7 +262,8 @@ private:
     }
 
     /// The ids of a text, of which several threads encode parts if it is long.
-    std::vector<TokenId> encode_parts(std::string_view text, const EncodeOptions& options) const {
+    std::vector<TokenId> encode_parts(const std::string_view whole, const EncodeOptions& options) const {
+        std::string_view text = whole;
         constexpr std::size_t part_size = std::size_t{1} << 20;
         std::vector<std::string_view> parts;
         if (thread_count() > 1 && options.special_tokens == SpecialTokens::recognized) {
@@ -274,20 +276,12 @@ private:
         }
         if (parts.empty()) return encode_part(text, options, true, true);
         parts.push_back(text);
-        std::vector<std::vector<TokenId>> ids(parts.size());
+        detail::JoinedParts<TokenId> ids(parts.size(), whole.size() / 2 + 8);
         parallel_for_each(static_cast<std::int64_t>(parts.size()), [&](std::int64_t task) {
             const auto i = static_cast<std::size_t>(task);
-            ids[i] = encode_part(parts[i], options, i == 0, i + 1 == parts.size());
+            ids.add(i, encode_part(parts[i], options, i == 0, i + 1 == parts.size()));
         });
-        std::size_t size = 0;
-        for (const std::vector<TokenId>& some : ids) size += some.size();
-        std::vector<TokenId> joined;
-        joined.reserve(size);
-        for (std::vector<TokenId>& some : ids) {
-            joined.insert(joined.end(), some.begin(), some.end());
-            some = {};
-        }
-        return joined;
+        return std::move(ids).joined();
     }
 
     /// With `is_whole` false, more text may follow.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tenon/tokenizer/aligned_text.hpp"
+#include "tenon/tokenizer/byte_parts.hpp"
 #include "tenon/tokenizer/merge.hpp"
 
 namespace tenon::detail {
@@ -40,6 +41,7 @@ struct ModelScratch {
     std::vector<TokenId> tokens;
     std::vector<std::uint32_t> starts;
     std::vector<std::size_t> ends;
+    PartMemory parts;
     std::vector<double> scores;
     std::string text;
 };
