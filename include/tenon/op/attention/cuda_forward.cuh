@@ -18,8 +18,9 @@ struct ForwardTiling {
     /// Whether queries stay in registers.
     static constexpr bool holds_queries = holds_queries_;
     /// Whether the maxima of all scores are looked at before they become weights. If not, those of the first
-    /// tile are, and of tiles whose weights turn out to be too great, which costs a second product there.
-    /// That pays where one tile's weights cannot overlap with their product with values for want of keys.
+    /// tile are, and of tiles whose weights turn out to be too great, which costs a second product there:
+    /// that saves time with few keys. With many it takes more than it saves, as weights must be complete
+    /// before they meet values, while else the two overlap.
     static constexpr bool looks_at_maxima = keys > 32;
 
     template <class T>
@@ -327,7 +328,7 @@ __global__ void __launch_bounds__(Tiling::threads, Tiling::blocks)
                 apply_masks<is_general>(scores, warp_keys, call.masks, batch, head, warp_query, query_length,
                                         key);
         };
-        // At most twice: once more if bases turn out to be too low.
+        // At most twice: the second time if bases turned out to be too low.
         float added[rows / 8];
         for (bool fits = false; !fits;) {
             score();
