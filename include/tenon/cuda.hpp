@@ -70,6 +70,10 @@
 #include <tenon/op/dropout/dropout.hpp>
 #include <tenon/op/embedding/cuda.cuh>
 #include <tenon/op/embedding/embedding.hpp>
+#include <tenon/op/experts/cuda.cuh>
+#include <tenon/op/experts/dispatch.hpp>
+#include <tenon/op/experts/route.hpp>
+#include <tenon/op/experts/rows.hpp>
 #include <tenon/op/grouped_matmul/cuda.cuh>
 #include <tenon/op/grouped_matmul/grouped_matmul.hpp>
 #include <tenon/op/layer_norm/layer_norm.hpp>

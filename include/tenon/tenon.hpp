@@ -54,6 +54,10 @@
 #include <tenon/op/dropout/dropout.hpp>
 #include <tenon/op/embedding/cpu.hpp>
 #include <tenon/op/embedding/embedding.hpp>
+#include <tenon/op/experts/cpu.hpp>
+#include <tenon/op/experts/dispatch.hpp>
+#include <tenon/op/experts/route.hpp>
+#include <tenon/op/experts/rows.hpp>
 #include <tenon/op/grouped_matmul/cpu.hpp>
 #include <tenon/op/grouped_matmul/grouped_matmul.hpp>
 #include <tenon/op/layer_norm/layer_norm.hpp>
