@@ -58,7 +58,9 @@
 #include <tenon/nn/initialize.hpp>
 #include <tenon/nn/initialize_cuda.cuh>
 #include <tenon/nn/linear.hpp>
+#include <tenon/nn/mixture_of_experts.hpp>
 #include <tenon/nn/norm.hpp>
+#include <tenon/nn/routing_record.hpp>
 #include <tenon/nn/self_attention.hpp>
 #include <tenon/nn/setting.hpp>
 #include <tenon/nn/visitor.hpp>

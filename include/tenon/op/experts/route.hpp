@@ -42,12 +42,13 @@ struct RouteProblem {
 /// A candidate for a choice; of equal ones the first is better, and what is not a number is worst.
 template <class C>
 struct Candidate {
-    C key = -std::numeric_limits<C>::infinity();
-    int id = std::numeric_limits<int>::max();
+    static constexpr C least = -std::numeric_limits<C>::infinity();
+
+    C key = least;
+    int id = 0x7fffffff;
 
     Candidate() = default;
-    TENON_HOST_DEVICE Candidate(C value, int number)
-        : key(value == value ? value : -std::numeric_limits<C>::infinity()), id(number) {}
+    TENON_HOST_DEVICE Candidate(C value, int number) : key(value == value ? value : least), id(number) {}
 
     TENON_HOST_DEVICE bool is_better_than(const Candidate& other) const {
         return key > other.key || (key == other.key && id < other.id);
