@@ -58,7 +58,9 @@
 #include <tenon/nn/initialize.hpp>
 #include <tenon/nn/initialize_cuda.cuh>
 #include <tenon/nn/linear.hpp>
+#include <tenon/nn/mixture_of_experts.hpp>
 #include <tenon/nn/norm.hpp>
+#include <tenon/nn/routing_record.hpp>
 #include <tenon/nn/self_attention.hpp>
 #include <tenon/nn/setting.hpp>
 #include <tenon/nn/visitor.hpp>
@@ -70,6 +72,10 @@
 #include <tenon/op/dropout/dropout.hpp>
 #include <tenon/op/embedding/cuda.cuh>
 #include <tenon/op/embedding/embedding.hpp>
+#include <tenon/op/experts/cuda.cuh>
+#include <tenon/op/experts/dispatch.hpp>
+#include <tenon/op/experts/route.hpp>
+#include <tenon/op/experts/rows.hpp>
 #include <tenon/op/grouped_matmul/cuda.cuh>
 #include <tenon/op/grouped_matmul/grouped_matmul.hpp>
 #include <tenon/op/layer_norm/layer_norm.hpp>

@@ -173,7 +173,7 @@ TEST_CASE("scaled positions make room for the longer sequences that they are for
 TEST_CASE("an unknown architecture is named, with those that are supported") {
     CHECK(message_for(small("bert")) ==
           "config.json: model_type: expected one of cs336, gemma2, gemma3_text, gpt2, gpt_neox, llama, "
-          "mistral, olmo2, phi3, qwen2, qwen3, smollm3, got bert");
+          "mistral, mixtral, olmo2, olmoe, phi3, qwen2, qwen3, qwen3_moe, smollm3, got bert");
     CHECK_FALSE(find_architecture(configuration(small("bert")).table()));
     CHECK(find_architecture(configuration(small("bert")).table()).name.empty());
 }

@@ -182,3 +182,10 @@ make_decoder("gpt_neox_quarter", 18, "gpt_neox", hidden_size=32, num_attention_h
              rope_type="default", rope_theta=100.0, partial_rotary_factor=0.25))
 make_decoder("smollm3_alternating", 19, "smollm3", num_hidden_layers=3, no_rope_layers=[1, 0, 1],
              tie_word_embeddings=True)
+
+# Mixtures of experts, with weights that add up to 1 and that do not.
+make_decoder("mixtral_window", 20, "mixtral", experts_implementation="eager", num_local_experts=5, num_experts_per_tok=3, sliding_window=5)
+make_decoder("olmoe_normalized", 21, "olmoe", experts_implementation="eager", num_experts=6, num_experts_per_tok=2, norm_topk_prob=True)
+make_decoder("olmoe_plain", 22, "olmoe", experts_implementation="eager", num_experts=4, num_experts_per_tok=3, num_key_value_heads=4)
+make_decoder("qwen3_moe_small", 23, "qwen3_moe", experts_implementation="eager", head_dim=6, num_experts=7, num_experts_per_tok=3,
+             moe_intermediate_size=10, norm_topk_prob=True, mlp_only_layers=[], decoder_sparse_step=1)

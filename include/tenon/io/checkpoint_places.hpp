@@ -20,33 +20,56 @@ struct CheckpointPlace {
     bool transposed;
     std::int64_t first_output, outputs;  ///< the parameter's first, and how many the tensor has
     std::int64_t turns = 1;
+    std::int64_t first_element = 0;  ///< of the parameter, where it is more than what is kept here
+    Extents extents = {};            ///< of what is kept here
 
     /// The tensor's shape.
     std::vector<std::int64_t> shape() const {
-        if (parameter->extents.rank == 1) return {outputs};
-        if (transposed) return {parameter->extents[1], outputs};
-        return {outputs, parameter->extents[1]};
+        if (extents.rank == 1) return {outputs};
+        if (extents.rank == 3) return {outputs, extents[1], extents[2]};
+        if (transposed) return {extents[1], outputs};
+        return {outputs, extents[1]};
     }
 
-    /// Whether the tensor is the parameter, element by element.
-    bool is_whole() const { return !transposed && outputs == parameter->extents[0]; }
+    /// Whether the tensor is what is kept here, element by element.
+    bool is_whole() const { return !transposed && outputs == extents[0]; }
 
     /// Calls f(element of the parameter, element of the tensor, count) for all runs of elements that follow
     /// each other in the tensor; those of the parameter are `step()` apart.
     template <class F>
     void for_each_run(F&& f) const {
-        const std::int64_t in = parameter->size() / std::max<std::int64_t>(parameter->extents[0], 1),
-                           each = parameter->extents[0] / turns;
+        const std::int64_t in = extents.count() / std::max<std::int64_t>(extents[0], 1),
+                           each = extents[0] / turns;
         for (std::int64_t turn = 0; turn < turns; ++turn) {
             const std::int64_t first = turn * (outputs / turns) + first_output;
             if (!transposed)
-                f(turn * each * in, first * in, each * in);
+                f(first_element + turn * each * in, first * in, each * in);
             else
-                for (std::int64_t i = 0; i < in; ++i) f(turn * each * in + i, i * outputs + first, each);
+                for (std::int64_t i = 0; i < in; ++i)
+                    f(first_element + turn * each * in + i, i * outputs + first, each);
         }
     }
-    std::int64_t step() const { return transposed ? parameter->extents[1] : 1; }
+    std::int64_t step() const { return transposed ? extents[1] : 1; }
 };
+
+namespace detail {
+
+/// The places of a parameter [experts, out, in] whose experts have tensors of their own, or two each.
+inline void add_expert_places(const CheckpointNames& names, std::string_view name, ParameterBase& parameter,
+                              std::vector<CheckpointPlace>& places) {
+    std::vector<std::string_view> layers{names.expert_down};
+    if (ParameterName(name).layer.ends_with("gate_up")) layers = {names.expert_gate, names.expert_up};
+    const Extents extents(parameter.extents[1] / static_cast<int>(layers.size()), parameter.extents[2]);
+    std::int64_t first = 0;
+    for (int expert = 0; expert < parameter.extents[0]; ++expert)
+        for (const std::string_view layer : layers) {
+            places.push_back(
+                {expert_name(names, name, expert, layer), &parameter, false, 0, 0, 1, first, extents});
+            first += extents.count();
+        }
+}
+
+}  // namespace detail
 
 /// The places of all parameters of a model, in its order.
 template <class Model>
@@ -54,17 +77,19 @@ std::vector<CheckpointPlace> checkpoint_places(Model& model, const CheckpointNam
     std::vector<CheckpointPlace> places;
     std::map<std::string_view, std::int64_t> outputs;
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
+        if (parameter.extents.rank == 3 && !names.experts.empty())
+            return detail::add_expert_places(names, name, parameter, places);
         places.push_back({checkpoint_name(names, name), &parameter,
-                          names.transposed && parameter.role == Role::matrix, 0, 0});
+                          names.transposed && parameter.role == Role::matrix, 0, 0, 1, 0, parameter.extents});
     });
     for (CheckpointPlace& place : places) {
         std::int64_t& all = outputs[place.tensor];
         place.first_output = all;
-        all += place.parameter->extents[0];
+        all += place.extents[0];
     }
     for (CheckpointPlace& place : places) {
         place.outputs = outputs[place.tensor];
-        if (!names.interleaved_heads || place.outputs == place.parameter->extents[0]) continue;
+        if (!names.interleaved_heads || place.outputs == place.extents[0]) continue;
         place.turns = model.sizes.heads;
         place.first_output /= place.turns;
     }

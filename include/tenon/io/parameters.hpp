@@ -115,7 +115,7 @@ const SafetensorsEntry* find_of_shape(const Source& source, const std::string& k
     return nullptr;
 }
 
-/// The names of a file that may leave the prefix out, or call the head otherwise.
+/// The names of a file that may leave the prefix out, call the head otherwise, or join its experts.
 template <class Source>
 CheckpointNames names_in(const Source& source, CheckpointNames names) {
     const auto has = [&](const CheckpointNames& tried, std::string_view parameter) {
@@ -127,6 +127,10 @@ CheckpointNames names_in(const Source& source, CheckpointNames names) {
     other = names;
     other.head = names.head_otherwise;
     if (!other.head.empty() && !has(names, "head.weight") && has(other, "head.weight")) names = other;
+    other = names;
+    other.router = names.joined_router;
+    other.experts = {};
+    if (!names.joined_gate_up.empty() && has(other, "blocks.0.feed_forward.gate_up.weight")) names = other;
     return names;
 }
 
@@ -179,11 +183,14 @@ std::vector<PlacedTensor> placed_tensors(Model& model, const Source& source, con
 template <class Model>
 void read_parameters(const std::vector<PlacedTensor>& tensors, const std::string& where) {
     Differences differences(where);
-    for (const PlacedTensor& tensor : tensors) {
-        ParameterBase& parameter = *tensor.place.parameter;
+    for (std::size_t first = 0, last = 0; first < tensors.size(); first = last) {
+        ParameterBase& parameter = *tensors[first].place.parameter;
+        while (last < tensors.size() && tensors[last].place.parameter == &parameter) ++last;
         visit_element_type<Model>(parameter, [&]<class T>(std::type_identity<T>) {
             write_elements<T, typename Model::Device>(parameter, [&](T* to) {
-                differences.add(tensor.place.tensor, read_place(*tensor.entry, tensor.place, to));
+                for (std::size_t i = first; i < last; ++i)
+                    differences.add(tensors[i].place.tensor,
+                                    read_place(*tensors[i].entry, tensors[i].place, to));
             });
         });
     }
@@ -250,13 +257,19 @@ void save_parameters(Model& model, const std::string& path, const CheckpointName
     const auto places = checkpoint_places(model, names);
     joined.reserve(places.size());
     whole.reserve(places.size());
+    const ParameterBase* last = nullptr;  // of those whose elements the host has
     for (const CheckpointPlace& first : places) {
         if (first.first_output != 0) continue;
         std::span<const std::byte> bytes;
-        if (first.is_whole())
-            bytes = whole.emplace_back(*first.parameter).bytes();
-        else
+        if (first.is_whole()) {
+            if (first.parameter != last) whole.emplace_back(*first.parameter);
+            last = first.parameter;
+            const std::size_t each = size_of(last->type);
+            bytes = whole.back().bytes().subspan(static_cast<std::size_t>(first.first_element) * each,
+                                                 static_cast<std::size_t>(first.extents.count()) * each);
+        } else {
             bytes = joined.emplace_back(detail::joined_bytes<Model>(places, first));
+        }
         tensors.push_back({first.tensor, first.parameter->type, first.shape(), bytes});
     }
     const std::pair<std::string, std::string> metadata[] = {{"format", "pt"}};

@@ -35,20 +35,32 @@ struct TransformerFlops {
     }
 };
 
+namespace detail {
+
+/// The hidden width that a token's feed-forward layer has: of all the experts that it is sent to.
+template <class C>
+constexpr double active_hidden(const TransformerSizes& s) {
+    if (!C::mixture_of_experts) return s.hidden;
+    return double(s.experts_per_token) * s.hidden + (C::shared_expert ? s.shared_hidden : 0);
+}
+
+}  // namespace detail
+
 /// Of the forward pass, a token, in sequences of `time` tokens (0: the context), of a Transformer with the
 /// features of C and these sizes, worked out. Each token is counted as attending to all `time` (or to its
 /// window), as the literature does, though the causal mask spares half of it.
 template <class C>
 constexpr TransformerFlops forward_flops(const TransformerSizes& s, int time = 0) {
     if (time == 0) time = s.context;
-    const double width = s.width, hidden = s.hidden, query = double(s.heads) * s.head_width,
+    const double width = s.width, query = double(s.heads) * s.head_width,
                  key = double(s.key_value_heads) * s.head_width;
     double seen = 0;  // by a token, in all layers
     for (int layer = 0; layer < s.depth; ++layer)
         seen += s.window_of(layer) > 0 ? std::min(s.window_of(layer), time) : time;
     return {.projections = s.depth * 2 * width * (2 * query + 2 * key),
             .scores = 4 * query * seen,
-            .feed_forward = s.depth * 2 * width * hidden * (is_gated(C::feed_forward) ? 3 : 2),
+            .feed_forward =
+                s.depth * 2 * width * detail::active_hidden<C>(s) * (is_gated(C::feed_forward) ? 3 : 2),
             .head = 2 * width * s.vocabulary};
 }
 template <class Model>
@@ -98,7 +110,9 @@ namespace detail {
 /// Numbers for each token that a feed-forward layer keeps: what goes into its function, and comes out.
 template <class C>
 constexpr double kept_by_feed_forward(const TransformerSizes& s) {
-    return double(s.hidden) * (is_gated(C::feed_forward) ? 3 : 2);
+    const double hidden = active_hidden<C>(s) * (is_gated(C::feed_forward) ? 3 : 2);
+    // Of a mixture of experts also the rows that they read and give, and logits and scores of its router.
+    return C::mixture_of_experts ? hidden + 2.0 * s.experts_per_token * s.width + 2.0 * s.experts : hidden;
 }
 
 /// Numbers for each token that a block keeps for its backward pass, its input included.
@@ -123,8 +137,9 @@ constexpr TrainingMemory training_memory(const TransformerSizes& s, const Traini
     using Activation = typename P::storage;
     constexpr double activation_bytes = sizeof(Activation),
                      gradient_bytes = sizeof(GradientOf<Activation, typename Model::Device>);
-    // Norms' parameters are their own master copies.
-    const double count = double(parameter_count<C>(s)), norms = double(norm_parameter_count<C>(s));
+    // Norms' and routers' parameters are their own master copies.
+    const double count = double(parameter_count<C>(s)),
+                 norms = double(norm_parameter_count<C>(s) + router_parameter_count<C>(s));
     const double tokens = double(step.batch) * (step.time > 0 ? step.time : s.context);
     const double width = s.width, block = detail::kept_by_block<C>(s);
     TrainingMemory memory;

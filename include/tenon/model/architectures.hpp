@@ -11,10 +11,13 @@
 #include <tenon/model/gpt_neox.hpp>
 #include <tenon/model/llama.hpp>
 #include <tenon/model/mistral.hpp>
+#include <tenon/model/mixtral.hpp>
 #include <tenon/model/olmo2.hpp>
+#include <tenon/model/olmoe.hpp>
 #include <tenon/model/phi3.hpp>
 #include <tenon/model/qwen2.hpp>
 #include <tenon/model/qwen3.hpp>
+#include <tenon/model/qwen3_moe.hpp>
 #include <tenon/model/smollm3.hpp>
 
 namespace tenon {
@@ -23,8 +26,8 @@ template <class... A>
 struct ArchitectureList {};
 
 /// The architectures that checkpoints are read as: one file each, in alphabetical order.
-using Architectures = ArchitectureList<Cs336, Gemma2, Gemma3, Gpt2, GptNeoX, Llama, Mistral, Olmo2, Phi3,
-                                       Qwen2, Qwen3, SmolLm3>;
+using Architectures = ArchitectureList<Cs336, Gemma2, Gemma3, Gpt2, GptNeoX, Llama, Mistral, Mixtral, Olmo2,
+                                       OlmoE, Phi3, Qwen2, Qwen3, Qwen3Moe, SmolLm3>;
 
 /// An architecture and a model's numbers, as a checkpoint's configuration says them.
 struct Architecture {

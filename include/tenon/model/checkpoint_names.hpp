@@ -17,6 +17,10 @@ struct CheckpointNames {
     std::string_view feed_forward_norm, gate = {}, up, down;
     std::string_view query_norm = {}, key_norm = {}, attention_output_norm = {},
                      feed_forward_output_norm = {};
+    /// Of a mixture of experts: an expert's layers are called `experts`, its number, a dot and these names….
+    std::string_view router = {}, experts = {}, expert_gate = {}, expert_up = {}, expert_down = {};
+    /// …or all experts' matrices are one tensor, [experts, out, in], of this whole name.
+    std::string_view joined_router = {}, joined_gate_up = {}, joined_down = {};
     /// Matrices of blocks are stored [in, out], not [out, in].
     bool transposed = false;
     /// Layers of one name follow each other head by head: those of the first, then of the second….
@@ -28,6 +32,28 @@ struct CheckpointNames {
     /// Tensors whose names end so may stand in a file, and are no parameters.
     std::string_view ignored[3] = {};
 };
+
+namespace detail {
+
+/// A parameter's name in a model, taken apart: "blocks.3.feed_forward.up.weight".
+struct ParameterName {
+    std::string_view block;  ///< "3.", empty outside of blocks
+    std::string_view layer;  ///< "feed_forward.up"
+    bool is_bias;
+
+    explicit ParameterName(std::string_view name) {
+        constexpr std::string_view blocks = "blocks.";
+        const std::size_t end = std::min(name.rfind('.'), name.size());
+        is_bias = name.substr(end) == ".bias";
+        layer = name.substr(0, end);
+        if (!layer.starts_with(blocks)) return;
+        const std::size_t dot = std::min(layer.find('.', blocks.size()), layer.size() - 1);
+        block = layer.substr(blocks.size(), dot + 1 - blocks.size());
+        layer.remove_prefix(dot + 1);
+    }
+};
+
+}  // namespace detail
 
 /// The checkpoint's name, with the prefix, of a parameter that `for_each_parameter` calls by this name.
 inline std::string checkpoint_name(const CheckpointNames& names, std::string_view parameter) {
@@ -48,29 +74,34 @@ inline std::string checkpoint_name(const CheckpointNames& names, std::string_vie
                     {"feed_forward_norm", names.feed_forward_norm},
                     {"feed_forward.gate", names.gate},
                     {"feed_forward.up", names.up},
-                    {"feed_forward.down", names.down},
+                    {"feed_forward.down", names.down.empty() ? names.joined_down : names.down},
+                    {"feed_forward.gate_up", names.joined_gate_up},
+                    {"feed_forward.router", names.router},
                     {"feed_forward_output_norm", names.feed_forward_output_norm}};
     const auto named = [](const auto& entries, std::string_view own) {
         for (const Entry& entry : entries)
             if (entry.own == own) return entry.checkpoint;
         return std::string_view();
     };
-    constexpr std::string_view blocks = "blocks.";
-    const std::size_t end = std::min(parameter.rfind('.'), parameter.size());
-    std::string_view layer = parameter.substr(0, end), number, name;
-    if (layer.starts_with(blocks)) {
-        const std::size_t dot = std::min(layer.find('.', blocks.size()), layer.size() - 1);
-        number = layer.substr(blocks.size(), dot + 1 - blocks.size());
-        name = named(of_block, layer.substr(dot + 1));
-    } else {
-        name = named(whole, layer);
-    }
+    const detail::ParameterName own(parameter);
+    const std::string_view name = own.block.empty() ? named(whole, own.layer) : named(of_block, own.layer);
     if (name.empty())
         throw Error("checkpoint_name: expected a parameter of this architecture, got " +
                     std::string(parameter));
-    std::string result(layer == "head" ? std::string_view() : names.prefix);
-    if (!number.empty()) result.append(names.block).append(number);
-    return result.append(name).append(parameter.substr(end) == ".bias" ? ".bias" : ".weight");
+    std::string result(own.layer == "head" ? std::string_view() : names.prefix);
+    if (!own.block.empty()) result.append(names.block).append(own.block);
+    result.append(name);
+    if (name == names.joined_gate_up || name == names.joined_down) return result;
+    return result.append(own.is_bias ? ".bias" : ".weight");
+}
+
+/// The checkpoint's name of an expert's layer, of the mixture that a parameter belongs to.
+inline std::string expert_name(const CheckpointNames& names, std::string_view parameter, int expert,
+                               std::string_view layer) {
+    std::string result(names.prefix);
+    result.append(names.block).append(detail::ParameterName(parameter).block);
+    result.append(names.experts).append(std::to_string(expert)).append(".");
+    return result.append(layer).append(".weight");
 }
 
 }  // namespace tenon

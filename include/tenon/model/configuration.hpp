@@ -36,6 +36,12 @@ struct TransformerDefaults : DefaultFeatures {
     /// and its like) fall as 1 / width, logits are divided by width / base_width, and scores by the width of
     /// a head.
     static constexpr int base_width = 0;
+    static constexpr int experts = 0;                  ///< of a mixture of them; `hidden` is one expert's
+    static constexpr int experts_per_token = 0;        ///< that a token is sent to
+    static constexpr int shared_hidden = 0;            ///< of the expert that all tokens take
+    static constexpr bool normalized_experts = false;  ///< a token's weights add up to 1, times the scale
+    static constexpr double expert_scale = 1;          ///< a factor of experts' weights
+    static constexpr double capacity_factor = 0;       ///< of experts (see MixtureOptions); 0: dropless
     static constexpr int rotary_width = 0;  ///< of a head's first elements, those that are turned; 0: all
     static constexpr RotaryScaling rotary_scaling = {};
     static constexpr double window_rotary_base = 0;    ///< of layers with the window, unscaled; 0: as others
@@ -57,6 +63,9 @@ struct TransformerSizes {
     RotaryScaling rotary_scaling = {};
     double window_rotary_base = 0;
     LayerSet windowless_layers = {}, unturned_layers = {};
+    int experts = 0, experts_per_token = 0, shared_hidden = 0;
+    bool normalized_experts = false;
+    double expert_scale = 1, capacity_factor = 0;
 
     /// The window of a layer's attention; 0: all of the past.
     constexpr int window_of(int layer) const { return windowless_layers.has(layer) ? 0 : window; }
@@ -68,7 +77,7 @@ struct TransformerSizes {
 template <class Features = TransformerDefaults>
 struct DynamicTransformer : Features {
     static constexpr auto vocabulary = dyn, context = dyn, width = dyn, depth = dyn, heads = dyn,
-                          key_value_heads = dyn, head_width = dyn, hidden = dyn;
+                          key_value_heads = dyn, head_width = dyn, hidden = dyn, experts = dyn;
 };
 
 /// The configuration with these features and numbers known at compile time: `StaticTransformer<sizes>` for a
@@ -90,6 +99,10 @@ struct StaticTransformer : Features {
     static constexpr double window_rotary_base = sizes.window_rotary_base;
     static constexpr LayerSet windowless_layers = sizes.windowless_layers,
                               unturned_layers = sizes.unturned_layers;
+    static constexpr int experts = sizes.experts, experts_per_token = sizes.experts_per_token,
+                         shared_hidden = sizes.shared_hidden;
+    static constexpr bool normalized_experts = sizes.normalized_experts;
+    static constexpr double expert_scale = sizes.expert_scale, capacity_factor = sizes.capacity_factor;
 };
 
 /// Whether two configurations have the same features: whether the parameters of models of theirs mean the
@@ -100,7 +113,9 @@ inline constexpr bool same_features =
     B::query_key_norm&& A::positions == B::positions&& A::feed_forward ==
     B::feed_forward&& A::query_key_value_bias == B::query_key_value_bias&& A::attention_output_bias ==
     B::attention_output_bias&& A::feed_forward_bias == B::feed_forward_bias&& A::scaled_embedding ==
-    B::scaled_embedding;
+    B::scaled_embedding&& A::mixture_of_experts == B::mixture_of_experts&& A::router_score ==
+    B::router_score&& A::router_bias == B::router_bias&& A::shared_expert ==
+    B::shared_expert&& A::shared_expert_gate == B::shared_expert_gate;
 
 namespace mismatch {
 /// A Transformer's width is no multiple of its number of heads, and no head width is given.
@@ -202,6 +217,12 @@ constexpr TransformerSizes sizes_of() {
     sizes.window_rotary_base = C::window_rotary_base;
     sizes.windowless_layers = C::windowless_layers;
     sizes.unturned_layers = C::unturned_layers;
+    sizes.experts = number(C::experts);
+    sizes.experts_per_token = C::experts_per_token;
+    sizes.shared_hidden = C::shared_hidden;
+    sizes.normalized_experts = C::normalized_experts;
+    sizes.expert_scale = C::expert_scale;
+    sizes.capacity_factor = C::capacity_factor;
     return sizes;
 }
 
@@ -258,6 +279,12 @@ inline TransformerSizes resolved(TransformerSizes sizes, Positions positions = P
     require_finite("a soft cap of the logits", sizes.logit_soft_cap);
     require_finite("a base width", sizes.base_width);
     if (!(std::abs(sizes.logit_scale) < 1e30)) fail("a finite scale of the logits", sizes.logit_scale);
+    require_finite("a number of experts", sizes.experts);
+    if (sizes.experts_per_token < 0 || sizes.experts_per_token > sizes.experts)
+        fail("at most " + std::to_string(sizes.experts) + " experts for a token", sizes.experts_per_token);
+    require_finite("a hidden width of a shared expert", sizes.shared_hidden);
+    require_finite("a capacity factor of experts", sizes.capacity_factor);
+    if (!(std::abs(sizes.expert_scale) < 1e30)) fail("a finite scale of experts", sizes.expert_scale);
     return sizes;
 }
 
@@ -279,6 +306,7 @@ namespace detail {
     require("number of key and value heads", own.key_value_heads, given.key_value_heads);
     require("head width", own.head_width, given.head_width);
     require("hidden width", own.hidden, given.hidden);
+    require("number of experts", own.experts, given.experts);
 }
 
 }  // namespace detail
@@ -287,6 +315,10 @@ namespace detail {
 template <class C>
 TransformerSizes resolved_for(const TransformerSizes& given) {
     const TransformerSizes sizes = resolved(given, C::positions);
+    if (C::mixture_of_experts != (sizes.experts_per_token > 0))
+        throw ShapeError("transformer: expected " + std::string(C::mixture_of_experts ? "" : "no ") +
+                         "experts for a token, as the configuration's type says, got " +
+                         std::to_string(sizes.experts_per_token));
     detail::require_extents(sizes_of<C>(), sizes);
     return sizes;
 }
@@ -306,6 +338,13 @@ constexpr std::int64_t norm_parameter_count(const TransformerSizes& s) {
            (std::int64_t{s.depth} * block_norms + last_norms) * norm_vectors * s.width;
 }
 
+/// Number of parameters of the routers of mixtures of experts.
+template <class C = TransformerDefaults>
+constexpr std::int64_t router_parameter_count(const TransformerSizes& s) {
+    if (!C::mixture_of_experts) return 0;
+    return std::int64_t{s.depth} * s.experts * (std::int64_t{s.width} + (C::router_bias ? 1 : 0));
+}
+
 /// Number of parameters of a Transformer of these sizes, worked out, with the features of C.
 template <class C = TransformerDefaults>
 constexpr std::int64_t parameter_count(const TransformerSizes& s) {
@@ -316,10 +355,14 @@ constexpr std::int64_t parameter_count(const TransformerSizes& s) {
                                    (C::attention_output_bias ? width : 0);
     constexpr int ups = is_gated(C::feed_forward) ? 2 : 1;
     const std::int64_t feed_forward =
-        (ups + 1) * width * hidden + (C::feed_forward_bias ? ups * hidden + width : 0);
+        C::mixture_of_experts
+            ? s.experts * 3 * width * hidden + (C::shared_expert ? 3 * width * s.shared_hidden : 0) +
+                  (C::shared_expert_gate ? width : 0)
+            : (ups + 1) * width * hidden + (C::feed_forward_bias ? ups * hidden + width : 0);
     const std::int64_t embedding = width * s.vocabulary * (s.tied ? 1 : 2) +
                                    (C::positions == Positions::learned ? width * s.context : 0);
-    return embedding + s.depth * (attention + feed_forward) + norm_parameter_count<C>(s);
+    return embedding + s.depth * (attention + feed_forward) + router_parameter_count<C>(s) +
+           norm_parameter_count<C>(s);
 }
 
 }  // namespace tenon

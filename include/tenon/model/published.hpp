@@ -57,6 +57,21 @@ inline constexpr CheckpointNames llama_names{
     .ignored = {"rotary_emb.inv_freq"},
 };
 
+/// The names of mixtures of experts, of files that have a tensor for each expert's layers, or of
+/// transformers' own, which joins them.
+inline constexpr CheckpointNames mixture_names = [] {
+    CheckpointNames names = llama_names;
+    names.gate = names.up = names.down = {};
+    names.router = names.joined_router = "mlp.gate";
+    names.experts = "mlp.experts.";
+    names.expert_gate = "gate_proj";
+    names.expert_up = "up_proj";
+    names.expert_down = "down_proj";
+    names.joined_gate_up = "mlp.experts.gate_up_proj";
+    names.joined_down = "mlp.experts.down_proj";
+    return names;
+}();
+
 /// The numbers that most decoders' configurations give, under the same keys; `otherwise`: where one may be
 /// left out. Throws FileError where a number is missing, or no length.
 constexpr TransformerSizes read_decoder_sizes(const ConfigurationTable& table, TransformerSizes otherwise) {

@@ -72,6 +72,16 @@ public:
         return run(ids, 0, without_cache, NoDropout());
     }
 
+    /// The same, and what the model's mixtures of experts do in the pass is added to a record.
+    template <TokenTensor Ids>
+    auto operator()(const Ids& ids, RoutingRecord<Setting>& record) const {
+        return run(ids, 0, without_cache, NoDropout(), record);
+    }
+    template <TokenTensor Ids>
+    auto operator()(const Ids& ids, const DropoutKey& key, RoutingRecord<Setting>& record) const {
+        return run(ids, 0, without_cache, ModelDropout(sizes.dropout, key, sizes.depth), record);
+    }
+
     /// The same in training, with the configuration's dropout.
     template <TokenTensor Ids>
     auto operator()(const Ids& ids, const DropoutKey& key) const {
@@ -164,12 +174,18 @@ private:
         options.attention.scale =
             static_cast<float>(sizes.attention_scale > 0 ? sizes.attention_scale : mup_scale);
         options.attention.soft_cap = static_cast<float>(sizes.attention_soft_cap);
+        const MixtureSizes mixture{{{.experts_per_token = sizes.experts_per_token,
+                                     .normalized = sizes.normalized_experts,
+                                     .scale = sizes.expert_scale},
+                                    sizes.capacity_factor},
+                                   sizes.experts,
+                                   sizes.shared_hidden};
         blocks.reserve(static_cast<std::size_t>(sizes.depth));
         for (int i = 0; i < sizes.depth; ++i) {
             options.attention.window = sizes.window_of(i);
             blocks.emplace_back(
                 Attention(options, sizes.width, sizes.heads, sizes.key_value_heads, sizes.head_width),
-                sizes.norm_epsilon, sizes.width, sizes.hidden);
+                sizes.norm_epsilon, sizes.width, sizes.hidden, mixture);
         }
         if (!sizes.tied) head.emplace(Role::head, Extents(sizes.vocabulary, sizes.width));
         if (sizes.base_width > 0)
@@ -211,8 +227,11 @@ private:
         return x;
     }
 
-    template <class Ids, class Position, class CacheOf, class Drop>
-    auto run(const Ids& ids, const Position& first_position, CacheOf cache_of, const Drop& drop) const {
+    template <class Ids, class Position, class CacheOf, class Drop, class Record = NoRoutingRecord>
+    auto run(const Ids& ids, const Position& first_position, CacheOf cache_of, const Drop& drop,
+             Record&& record = {}) const {
+        static_assert(!std::remove_cvref_t<Record>::is_kept || !C::recompute,
+                      "blocks that run again would tell a record twice: recompute has none");
         auto x = embedded(ids, first_position);
         if constexpr (!std::same_as<Drop, NoDropout>) x = drop(x, 0);
         const auto rotations = rotations_in_pass(first_position, ids.extents()[1]);
@@ -228,7 +247,7 @@ private:
                     },
                     x);
             else
-                x = blocks[i](x, rotations(block), cache_of(block), drop.of_block(block));
+                x = blocks[i](x, rotations(block), cache_of(block), drop.of_block(block), record);
         }
         return logits_of(norm(x));
     }

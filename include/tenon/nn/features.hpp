@@ -59,6 +59,12 @@ constexpr bool is_gated(FeedForwardKind kind) {
            kind == FeedForwardKind::geglu_tanh;
 }
 
+/// How a router's logits become the scores of experts.
+enum class RouterScore {
+    softmax,  ///< over all experts
+    sigmoid,  ///< of each by itself (DeepSeek-V3)
+};
+
 /// How a model's parameters begin; see `initialize`.
 enum class Initializer { cs336, gpt2 };
 
@@ -74,6 +80,12 @@ struct DefaultFeatures {
     static constexpr FeedForwardKind feed_forward = FeedForwardKind::swiglu;
     static constexpr bool query_key_value_bias = false, attention_output_bias = false,
                           feed_forward_bias = false;
+    /// The feed-forward layer is a mixture of experts (see MixtureOfExperts); how its router scores them,
+    /// whether a bias that no loss trains balances them, and whether one expert more is for all tokens, and
+    /// that with a gate of its own.
+    static constexpr bool mixture_of_experts = false;
+    static constexpr RouterScore router_score = RouterScore::softmax;
+    static constexpr bool router_bias = false, shared_expert = false, shared_expert_gate = false;
     /// The embedding is multiplied by the root of the width, as in Gemma.
     static constexpr bool scaled_embedding = false;
     static constexpr Initializer initializer = Initializer::cs336;

@@ -55,9 +55,11 @@ inline double initial_deviation(std::string_view name, const ParameterBase& para
         return 0.02 / std::sqrt(growth * (is_residual ? 2.0 * options.depth : 1.0));
     }
     if (role == Role::embedding || role == Role::position) return 1;
-    // A matrix has the variance of muP as it is: both its sides grow with the width.
-    return std::sqrt(2.0 / (parameter.extents[0] +
-                            (role == Role::head ? parameter.extents[1] / growth : parameter.extents[1])));
+    // A matrix has the variance of muP as it is: both its sides grow with the width. Of more than two axes
+    // the last two are a matrix.
+    const int last = parameter.extents.rank - 1;
+    const double in = parameter.extents[last], out = parameter.extents[last - 1];
+    return std::sqrt(2.0 / (out + (role == Role::head ? in / growth : in)));
 }
 
 template <class Device, class T>
