@@ -51,6 +51,7 @@
 #include <tenon/model/gpt2.hpp>
 #include <tenon/model/llama.hpp>
 #include <tenon/model/transformer.hpp>
+#include <tenon/model/upcycle.hpp>
 #include <tenon/nn/block.hpp>
 #include <tenon/nn/dropout.hpp>
 #include <tenon/nn/features.hpp>

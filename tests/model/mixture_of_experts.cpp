@@ -1,0 +1,120 @@
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <tenon/model/accounting.hpp>
+#include <tenon/model/transformer.hpp>
+#include <tenon/model/upcycle.hpp>
+
+#include "../nn/model.hpp"
+
+using namespace tenon;
+using support::Device;
+using support::tokens;
+
+namespace {
+
+struct Dense : support::Small {
+    static constexpr bool normalized_experts = false;
+};
+
+struct Mixture : support::Small {
+    static constexpr bool mixture_of_experts = true, normalized_experts = true;
+    static constexpr int experts = 4, experts_per_token = 2;
+};
+
+struct WithBias : Mixture {
+    static constexpr RouterScore router_score = RouterScore::sigmoid;
+    static constexpr bool router_bias = true, shared_expert = true;
+    static constexpr int shared_hidden = 5;
+};
+
+struct MixtureFeatures : TransformerDefaults {
+    static constexpr bool mixture_of_experts = true;
+};
+
+struct Wider : Dense {
+    static constexpr int hidden = 20;
+};
+
+template <class C>
+using Model = Trainable<Transformer<C, Device, F64>>;
+
+template <class M>
+std::int64_t counted(M& model) {
+    std::int64_t count = 0;
+    for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) { count += parameter.size(); });
+    return count;
+}
+
+}  // namespace
+
+TEST_CASE("the gradient of the loss for every parameter of a model of mixtures") {
+    Model<Mixture> model(seed(1));
+    CHECK(support::worst_gradient_error(model) < 1e-6);
+}
+
+TEST_CASE("every extent open: the same bits") {
+    Model<Mixture> fixed(seed(3));
+    Model<DynamicTransformer<MixtureFeatures>> open(seed(3), sizes_of<Mixture>());
+    const auto ids = tokens(2, 5, 1);
+    CHECK(support::values(detach(fixed(ids).tensor())) == support::values(detach(open(ids).tensor())));
+    TransformerSizes sizes = sizes_of<Mixture>();
+    sizes.experts_per_token = 5;
+    CHECK_THROWS_WITH_AS((Model<DynamicTransformer<MixtureFeatures>>(sizes)),
+                         "transformer: expected at most 4 experts for a token, got 5.000000", ShapeError);
+    sizes.experts_per_token = 0;
+    CHECK_THROWS_AS((Model<DynamicTransformer<MixtureFeatures>>(sizes)), ShapeError);
+}
+
+TEST_CASE("parameters are counted, and only the experts that a token takes are computed with") {
+    Model<Mixture> mixture(seed(1));
+    Model<WithBias> biased(seed(1));
+    CHECK(counted(mixture) == parameter_count<Model<Mixture>>());
+    CHECK(counted(biased) == parameter_count<Model<WithBias>>());
+    CHECK(forward_flops<Model<Mixture>>().feed_forward == 2 * forward_flops<Model<Dense>>().feed_forward);
+}
+
+TEST_CASE(
+    "training lowers the loss and the imbalance that is added to it; a bias that balances is not trained") {
+    Model<WithBias> model(seed(2));
+    for (auto& block : model.blocks)
+        support::assign(block.feed_forward.router_bias, std::vector<double>{0.5, 0, 0, 0});
+    AdamW optimizer(model, {.rate = 0.01});
+    const auto inputs = tokens(4, 8, 1), targets = tokens(4, 8, 4);
+    std::vector<double> losses;
+    for (int step = 0; step < 20; ++step) {
+        RoutingRecord<typename Model<WithBias>::Setting> record;
+        auto loss = cross_entropy(model(inputs, record), targets);
+        REQUIRE(record.layers().size() == 2);
+        Tensor balance =
+            load_balancing_loss(record.layers()[0]) + load_balancing_loss(record.layers()[1], true);
+        Tensor total = loss + 0.01 * balance + 0.001 * router_z_loss(record.layers()[0]);
+        losses.push_back(total.item());
+        backward(total);
+        optimizer.step();
+        const RoutingStatistics statistics = statistics_of(record.layers()[1]);
+        CHECK(statistics.load.size() == 4);
+        CHECK(statistics.dropped == 0);
+    }
+    CHECK(losses.back() < 0.7 * losses.front());
+    CHECK(support::elements<double>(model.blocks[0].feed_forward.router_bias) ==
+          std::vector<double>{0.5, 0, 0, 0});
+}
+
+TEST_CASE("a mixture that is made from a dense model gives its logits, and each expert is the dense layer") {
+    Model<Dense> dense(seed(5));
+    Model<Mixture> mixture(seed(6));
+    upcycle(dense, mixture);
+    const auto ids = tokens(2, 7, 3);
+    const auto expected = support::values(detach(dense(ids).tensor()));
+    CHECK(support::worst_error(detach(mixture(ids).tensor()), expected) < 1e-12);
+
+    Model<Wider> wider(seed(5));
+    CHECK_THROWS_WITH_AS(upcycle(wider, mixture),
+                         "upcycle: blocks.0.feed_forward.gate_up.weight: expected a dense layer of an "
+                         "expert's widths, got Shape<20, 8>",
+                         ShapeError);
+}
