@@ -45,6 +45,7 @@ std::vector<Named> readers() {
     return {{"read_file", [](const std::string& path) { read_file(path); }},
             {"MappedFile", [](const std::string& path) { MappedFile file(path); }},
             {"Safetensors", [](const std::string& path) { Safetensors::open(path); }},
+            {"Gguf", [](const std::string& path) { Gguf::open(path); }},
             {"TokenFile", [](const std::string& path) { TokenFile<std::uint16_t> file(path); }},
             {"encode_files", [](const std::string& path) {
                  TemporaryFolder folder;

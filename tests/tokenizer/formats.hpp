@@ -10,6 +10,7 @@
 
 #include <doctest/doctest.h>
 
+#include "../gguf_file.hpp"
 #include "../io/temporary_folder.hpp"
 #include "tenon/core/error.hpp"
 #include "tenon/io/atomic_file.hpp"
@@ -76,77 +77,8 @@ std::string error_of(Action&& action) {
     return "";
 }
 
-/// Appends the bytes of a number, the least first.
-template <class T>
-void append_number(std::string& bytes, T number) {
-    const std::size_t size = bytes.size();
-    bytes.resize(size + sizeof number);
-    std::memcpy(bytes.data() + size, &number, sizeof number);
-}
-
-/// Writes a GGUF file without tensors: keys of the tokenizer and their values.
-class GgufFile {
-public:
-    GgufFile& text(std::string_view key, std::string_view value) {
-        begin(key, 8);
-        append_text(value);
-        return *this;
-    }
-    GgufFile& flag(std::string_view key, bool value) {
-        begin(key, 7);
-        values_ += value ? '\1' : '\0';
-        return *this;
-    }
-    GgufFile& integer(std::string_view key, std::uint32_t value) {
-        begin(key, 4);
-        append_number(values_, value);
-        return *this;
-    }
-    GgufFile& texts(std::string_view key, const std::vector<std::string>& values) {
-        begin_list(key, 8, values.size());
-        for (const std::string& value : values) append_text(value);
-        return *this;
-    }
-    GgufFile& integers(std::string_view key, const std::vector<std::int32_t>& values) {
-        begin_list(key, 5, values.size());
-        for (const std::int32_t value : values) append_number(values_, value);
-        return *this;
-    }
-    GgufFile& reals(std::string_view key, const std::vector<float>& values) {
-        begin_list(key, 6, values.size());
-        for (const float value : values) append_number(values_, value);
-        return *this;
-    }
-    /// A list that says it has `count` elements.
-    GgufFile& begin_list(std::string_view key, std::uint32_t type, std::uint64_t count) {
-        begin(key, 9);
-        append_number(values_, type);
-        append_number(values_, count);
-        return *this;
-    }
-
-    std::string bytes(std::uint32_t version = 3) const {
-        std::string file = "GGUF";
-        append_number(file, version);
-        append_number(file, std::uint64_t{0});
-        append_number(file, count_);
-        return file + values_;
-    }
-
-private:
-    void begin(std::string_view key, std::uint32_t type) {
-        append_text("tokenizer.ggml." + std::string(key));
-        append_number(values_, type);
-        ++count_;
-    }
-    void append_text(std::string_view text) {
-        append_number(values_, std::uint64_t{text.size()});
-        values_ += text;
-    }
-
-    std::string values_;
-    std::uint64_t count_ = 0;
-};
+/// A GGUF file whose keys are the tokenizer's.
+inline tenon::support::GgufFile gguf_file() { return tenon::support::GgufFile("tokenizer.ggml."); }
 
 /// Writes a message of protocol buffers.
 class Message {
@@ -165,7 +97,7 @@ public:
     Message& message(std::uint32_t field, const Message& value) { return text(field, value.bytes_); }
     Message& real(std::uint32_t field, float value) {
         append_varint(std::uint64_t{field} << 3 | 5);
-        append_number(bytes_, value);
+        tenon::support::append_number(bytes_, value);
         return *this;
     }
     const std::string& bytes() const { return bytes_; }

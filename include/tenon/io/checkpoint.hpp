@@ -18,6 +18,8 @@ namespace tenon {
 /// The tensors of a checkpoint that may be split over several safetensors files.
 class Checkpoint {
 public:
+    using Entry = SafetensorsEntry;
+
     /// Joins files. Throws FileError if a name is in two of them.
     explicit Checkpoint(std::vector<Safetensors> files, std::string where)
         : files_(std::move(files)), where_(std::move(where)) {

@@ -1,9 +1,10 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,9 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include <tenon/core/parallel.hpp>
 #include <tenon/io/checkpoint.hpp>
 #include <tenon/io/checkpoint_places.hpp>
 #include <tenon/io/list_text.hpp>
+#include <tenon/io/read_elements.hpp>
 #include <tenon/io/safetensors_write.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/nn/host_elements.hpp>
@@ -21,52 +24,26 @@
 namespace tenon {
 namespace detail {
 
-/// Elements as T, each `step` after the last. The first that is not finite as a T has the number returned;
-/// -1: none.
-template <class From, class T>
-std::int64_t convert_elements(const std::byte* from, std::int64_t count, T* to, std::int64_t step) {
-    std::int64_t bad = -1;
-    for (std::int64_t i = 0; i < count; ++i) {
-        From element;  // files may not align
-        std::memcpy(&element, from + i * static_cast<std::int64_t>(sizeof(From)), sizeof(From));
-        const T number = static_cast<T>(static_cast<ComputeOf<From>>(element));
-        const auto value = static_cast<ComputeOf<T>>(number);
-        if (!(value - value == 0) && bad < 0) bad = i;
-        to[i * step] = number;
-    }
-    return bad;
-}
-
 /// Reads a parameter from a tensor whose shape has been compared. Returns what is wrong with its elements, or
 /// nothing.
-template <class From, class T>
-std::string read_as(const SafetensorsEntry& entry, const CheckpointPlace& place, T* to) {
-    std::int64_t bad = -1;
+template <class Entry, class T>
+std::string read_place(const Entry& entry, const CheckpointPlace& place, T* to) {
+    constexpr std::int64_t grain = 1 << 16, none = std::numeric_limits<std::int64_t>::max();
+    if (!has_reals(entry)) return "expected real elements, got " + std::string(name_of(entry.type));
+    std::atomic<std::int64_t> bad = none;
     place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t count) {
-        const std::int64_t found =
-            convert_elements<From>(entry.bytes.data() + stored * static_cast<std::int64_t>(sizeof(From)),
-                                   count, to + element, place.step());
-        if (found >= 0 && bad < 0) bad = stored + found;
+        parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end) {
+            const std::int64_t step = place.step(), first = stored + begin,
+                               found = read_elements(entry, first, end - begin, to + element + begin * step,
+                                                     step);
+            if (found < 0) return;
+            std::int64_t least = bad.load();
+            while (first + found < least && !bad.compare_exchange_weak(least, first + found)) {
+            }
+        });
     });
-    return bad < 0 ? std::string()
-                   : "expected finite elements, got another at element " + std::to_string(bad);
-}
-
-/// The same for whatever type of reals the tensor has.
-template <class T>
-std::string read_place(const SafetensorsEntry& entry, const CheckpointPlace& place, T* to) {
-    switch (entry.type) {
-        case ElementType::f64:
-            return read_as<double>(entry, place, to);
-        case ElementType::f32:
-            return read_as<float>(entry, place, to);
-        case ElementType::bf16:
-            return read_as<bf16>(entry, place, to);
-        case ElementType::f16:
-            return read_as<f16>(entry, place, to);
-        default:
-            return "expected real elements, got " + std::string(name_of(entry.type));
-    }
+    return bad == none ? std::string()
+                       : "expected finite elements, got another at element " + std::to_string(bad.load());
 }
 
 /// What is wrong with a file, collected so that a message can name all of it.
@@ -99,9 +76,10 @@ private:
 
 /// The tensor under a key; nullptr, and a difference, where there is none or its shape is not `expected`.
 template <class Source>
-const SafetensorsEntry* find_of_shape(const Source& source, const std::string& key,
-                                      const std::vector<std::int64_t>& expected, Differences& differences) {
-    const SafetensorsEntry* entry = nullptr;
+const typename Source::Entry* find_of_shape(const Source& source, const std::string& key,
+                                            const std::vector<std::int64_t>& expected,
+                                            Differences& differences) {
+    const typename Source::Entry* entry = nullptr;
     try {
         entry = &source.at(key);
     } catch (const FileError& error) {  // which lists the nearest names
@@ -141,7 +119,7 @@ void find_left_over(const Model& model, const Source& source, const CheckpointNa
     std::vector<std::string_view> known;
     for (const CheckpointPlace& place : places) known.push_back(place.tensor);
     std::sort(known.begin(), known.end());
-    source.for_each([&](const SafetensorsEntry& entry) {
+    source.for_each([&](const typename Source::Entry& entry) {
         if (std::binary_search(known.begin(), known.end(), entry.name)) return;
         for (const std::string_view ignored : names.ignored)
             if (!ignored.empty() && entry.name.ends_with(ignored)) return;
@@ -149,7 +127,7 @@ void find_left_over(const Model& model, const Source& source, const CheckpointNa
         const std::string embedding = checkpoint_name(names, "embedding.weight");
         if (!model.sizes.tied || entry.name != checkpoint_name(names, "head.weight"))
             return differences.add(entry.name, "expected no such tensor in this model");
-        const SafetensorsEntry* same = source.find(embedding);
+        const auto* same = source.find(embedding);
         if (same &&
             !std::equal(entry.bytes.begin(), entry.bytes.end(), same->bytes.begin(), same->bytes.end()))
             differences.add(entry.name, "expected the elements of " + embedding +
@@ -158,18 +136,20 @@ void find_left_over(const Model& model, const Source& source, const CheckpointNa
 }
 
 /// A parameter's place, and the tensor that it is part of.
+template <class Entry>
 struct PlacedTensor {
     CheckpointPlace place;
-    const SafetensorsEntry* entry;
+    const Entry* entry;
 };
 
 /// All that a model needs of a file. Throws FileError with every difference of names and shapes.
 template <class Model, class Source>
-std::vector<PlacedTensor> placed_tensors(Model& model, const Source& source, const CheckpointNames& given) {
+std::vector<PlacedTensor<typename Source::Entry>> placed_tensors(Model& model, const Source& source,
+                                                                 const CheckpointNames& given) {
     const CheckpointNames names = names_in(source, given);
     const std::vector<CheckpointPlace> places = checkpoint_places(model, names);
     Differences differences(source.where());
-    std::vector<PlacedTensor> result;
+    std::vector<PlacedTensor<typename Source::Entry>> result;
     for (const CheckpointPlace& place : places)
         // Those that share a tensor would say the same of it.
         result.push_back({place, place.first_output == 0
@@ -180,8 +160,8 @@ std::vector<PlacedTensor> placed_tensors(Model& model, const Source& source, con
     return result;
 }
 
-template <class Model>
-void read_parameters(const std::vector<PlacedTensor>& tensors, const std::string& where) {
+template <class Model, class Entry>
+void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
     Differences differences(where);
     for (std::size_t first = 0, last = 0; first < tensors.size(); first = last) {
         ParameterBase& parameter = *tensors[first].place.parameter;
@@ -220,11 +200,10 @@ std::vector<std::byte> joined_bytes(const std::vector<CheckpointPlace>& places,
 
 }  // namespace detail
 
-/// Loads all parameters of a model from a Checkpoint or a Safetensors file, each converted to its
-/// parameter's type.
-/// Throws FileError, naming the file and every key, where tensors are missing, have another shape, are left
-/// over, or hold what is not finite, so that nothing is silently wrong. Names and shapes are compared before
-/// anything is loaded.
+/// Loads all parameters of a model from a Checkpoint, a Safetensors file or a Gguf file, each converted to
+/// its parameter's type. Throws FileError, naming the file and every key, where tensors are missing, have
+/// another shape, are left over, or hold what is not finite, so that nothing is silently wrong. Names and
+/// shapes are compared before anything is loaded.
 template <class Model, class Source>
 void load_parameters(Model& model, const Source& source, const CheckpointNames& names) {
     detail::read_parameters<Model>(detail::placed_tensors(model, source, names), source.where());

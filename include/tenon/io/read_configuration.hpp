@@ -1,11 +1,16 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "tenon/core/error.hpp"
 #include "tenon/io/file.hpp"
+#include "tenon/io/gguf.hpp"
 #include "tenon/io/json.hpp"
 #include "tenon/model/configuration_table.hpp"
 
@@ -17,13 +22,25 @@ public:
     /// Flattens a JSON object. `where` names it in messages.
     OwnedConfiguration(JsonDocument document, std::string where)
         : document_(std::move(document)), where_(where.begin(), where.end()) {
-        Json root = document_.root();
+        Json root = document_->root();
         if (!root.is(JsonKind::object)) root.fail("an object");
         flatten(root, "");
-        // Views of the keys are taken only once their characters stay in place.
-        for (std::size_t i = 0, at = 0; i < entries_.size(); at += key_sizes_[i++]) {
-            entries_[i].key = std::string_view(keys_.data() + at, key_sizes_[i]);
-        }
+        set_keys();
+    }
+
+    /// The metadata of a GGUF file, but for the tokenizer's; elements of lists as those of JSON's arrays. Two
+    /// more entries say what the tensors do: "vocab_size", the rows of the embedding, and
+    /// "tie_word_embeddings", whether there is no head.
+    explicit OwnedConfiguration(const Gguf& file) : where_(file.where().begin(), file.where().end()) {
+        for (const GgufValue& value : file.metadata().values())
+            if (!value.key.starts_with("tokenizer.")) flatten(value);
+        const GgufEntry* const embedding = file.find("token_embd.weight");
+        if (embedding)
+            append("vocab_size", {.kind = ConfigurationKind::integer, .integer = embedding->shape.front()});
+        append("tie_word_embeddings",
+               {.kind = ConfigurationKind::boolean, .integer = file.find("output.weight") == nullptr});
+        set_keys();
+        own_texts();
     }
 
     ConfigurationTable table() const {
@@ -39,10 +56,47 @@ private:
             std::size_t position = 0;
             for (Json element : value.elements()) flatten(element, prefix + std::to_string(position++));
         } else {
-            keys_.insert(keys_.end(), key.begin(), key.end());
-            key_sizes_.push_back(key.size());
-            if (keys_.size() > maximum_keys) value.fail("keys of at most 16 MiB together");
-            entries_.push_back(entry_of(value));
+            append(key, entry_of(value));
+        }
+    }
+
+    void flatten(const GgufValue& value) {
+        const std::string key(value.key);
+        std::size_t position = 0;
+        const auto add = [&](const ConfigurationEntry& entry) {
+            append(value.is_list ? key + '.' + std::to_string(position++) : key, entry);
+        };
+        const auto kind =
+            value.type == GgufValueType::boolean ? ConfigurationKind::boolean : ConfigurationKind::integer;
+        for (const std::int64_t integer : value.integers()) add({.kind = kind, .integer = integer});
+        for (const double real : value.reals()) add({.kind = ConfigurationKind::real, .real = real});
+        for (const std::string_view text : value.texts())
+            add({.kind = ConfigurationKind::text, .text = text});
+    }
+
+    void append(std::string_view key, const ConfigurationEntry& entry) {
+        keys_.insert(keys_.end(), key.begin(), key.end());
+        key_sizes_.push_back(key.size());
+        if (keys_.size() > maximum_keys)
+            throw FileError(std::string(where_.data(), where_.size()) +
+                            ": expected keys of at most 16 MiB together, got more");
+        entries_.push_back(entry);
+    }
+
+    /// Views of the keys are taken only once their characters stay in place.
+    void set_keys() {
+        for (std::size_t i = 0, at = 0; i < entries_.size(); at += key_sizes_[i++])
+            entries_[i].key = std::string_view(keys_.data() + at, key_sizes_[i]);
+    }
+
+    /// Copies the texts, so that they outlive the file.
+    void own_texts() {
+        for (const ConfigurationEntry& entry : entries_)
+            texts_.insert(texts_.end(), entry.text.begin(), entry.text.end());
+        std::size_t at = 0;
+        for (ConfigurationEntry& entry : entries_) {
+            entry.text = std::string_view(texts_.data() + at, entry.text.size());
+            at += entry.text.size();
         }
     }
 
@@ -75,15 +129,17 @@ private:
     static constexpr std::size_t maximum_keys = std::size_t{1} << 24;
 
     // Vectors, since a moved string may move its characters.
-    JsonDocument document_;
+    std::optional<JsonDocument> document_;
     std::vector<char> where_;
-    std::vector<char> keys_;
+    std::vector<char> keys_, texts_;
     std::vector<std::size_t> key_sizes_;
     std::vector<ConfigurationEntry> entries_;
 };
 
-/// Reads a configuration such as a checkpoint's config.json. Throws FileError.
+/// Reads a configuration: a checkpoint's config.json, or the metadata of a GGUF file, which its name's end
+/// tells. Throws FileError.
 inline OwnedConfiguration read_configuration(const std::string& path) {
+    if (path.ends_with(".gguf")) return OwnedConfiguration(Gguf::open(path));
     return OwnedConfiguration(parse_json(read_file(path), path), path);
 }
 

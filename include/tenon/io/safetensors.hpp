@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -15,7 +14,7 @@
 #include "tenon/core/error.hpp"
 #include "tenon/io/json.hpp"
 #include "tenon/io/mapped_file.hpp"
-#include "tenon/io/nearest_names.hpp"
+#include "tenon/io/named_tensors.hpp"
 #include "tenon/io/safetensors_element_type.hpp"
 
 namespace tenon {
@@ -32,7 +31,7 @@ struct SafetensorsEntry {
 
 /// The tensors of a safetensors file (https://github.com/huggingface/safetensors, "Format"), mapped, not
 /// copied. Everything the format demands is checked when the file is opened: what is found is sound.
-class Safetensors {
+class Safetensors : public detail::NamedTensors<SafetensorsEntry> {
 public:
     /// Maps and checks a file. Throws FileError.
     static Safetensors open(const std::string& path) {
@@ -46,49 +45,17 @@ public:
     /// FileError.
     static Safetensors parse(std::span<const std::byte> bytes, std::string where);
 
-    /// The tensors, in the order of their bytes.
-    const std::vector<SafetensorsEntry>& entries() const { return entries_; }
-    auto begin() const { return entries_.begin(); }
-    auto end() const { return entries_.end(); }
-    std::size_t size() const { return entries_.size(); }
-    /// Calls f(entry) for each tensor.
-    template <class F>
-    void for_each(F&& f) const {
-        for (const SafetensorsEntry& entry : entries_) f(entry);
-    }
-
     /// The free-form texts of the header, in the order of the file.
     const std::vector<std::pair<std::string, std::string>>& metadata() const { return metadata_; }
 
-    /// The file's path.
-    const std::string& where() const { return where_; }
-
-    /// The tensor of that name, or nullptr.
-    const SafetensorsEntry* find(std::string_view name) const {
-        auto position =
-            std::lower_bound(by_name_.begin(), by_name_.end(), name,
-                             [&](std::size_t i, std::string_view key) { return entries_[i].name < key; });
-        if (position == by_name_.end() || entries_[*position].name != name) return nullptr;
-        return &entries_[*position];
-    }
-
-    /// The tensor of that name. Throws a FileError that lists the nearest names.
-    const SafetensorsEntry& at(std::string_view name) const {
-        if (const SafetensorsEntry* entry = find(name)) return *entry;
-        throw FileError(where_ + ": expected a tensor \"" + std::string(name) + "\", got none" +
-                        detail::nearest_names_message(name, entries_));
-    }
-
 private:
+    using NamedTensors::NamedTensors;
+
     void read_metadata(Json object);
     void read_entry(Json info, std::span<const std::byte> buffer);
     void order_by_offset(std::span<const std::byte> buffer);
-    void order_by_name();
 
     MappedFile file_;
-    std::string where_;
-    std::vector<SafetensorsEntry> entries_;
-    std::vector<std::size_t> by_name_;
     std::vector<std::pair<std::string, std::string>> metadata_;
 };
 
@@ -164,12 +131,7 @@ inline void Safetensors::read_entry(Json info, std::span<const std::byte> buffer
 
 /// Sorts the entries, and checks that they cover the buffer without overlaps or holes.
 inline void Safetensors::order_by_offset(std::span<const std::byte> buffer) {
-    std::stable_sort(entries_.begin(), entries_.end(),
-                     [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
-                         // An empty tensor begins where its successor does.
-                         return a.bytes.data() != b.bytes.data() ? a.bytes.data() < b.bytes.data()
-                                                                 : a.bytes.size() < b.bytes.size();
-                     });
+    sort_by_offset();
     std::size_t expected = 0;
     for (const SafetensorsEntry& entry : entries_) {
         auto first = static_cast<std::size_t>(entry.bytes.data() - buffer.data());
@@ -186,23 +148,10 @@ inline void Safetensors::order_by_offset(std::span<const std::byte> buffer) {
     }
 }
 
-/// Sorts the index by which names are found, and checks that no name repeats.
-inline void Safetensors::order_by_name() {
-    by_name_.resize(entries_.size());
-    for (std::size_t i = 0; i < by_name_.size(); ++i) by_name_[i] = i;
-    std::sort(by_name_.begin(), by_name_.end(),
-              [&](std::size_t a, std::size_t b) { return entries_[a].name < entries_[b].name; });
-    auto same = [&](std::size_t a, std::size_t b) { return entries_[a].name == entries_[b].name; };
-    auto repeated = std::adjacent_find(by_name_.begin(), by_name_.end(), same);
-    if (repeated == by_name_.end()) return;
-    throw FileError(where_ + ": expected one tensor \"" + entries_[*repeated].name + "\", got several");
-}
-
 inline Safetensors Safetensors::parse(std::span<const std::byte> bytes, std::string where) {
     constexpr std::size_t length_size = 8;
     constexpr std::uint64_t maximum_header = 100'000'000;  // the reference reader's bound
-    Safetensors result;
-    result.where_ = std::move(where);
+    Safetensors result(std::move(where));
     auto expect = [&](bool satisfied, const char* expected, std::uint64_t got) {
         if (satisfied) return;
         throw FileError(result.where_ + ": expected " + expected + ", got " + std::to_string(got));
@@ -233,7 +182,7 @@ inline Safetensors Safetensors::parse(std::span<const std::byte> bytes, std::str
         }
     }
     result.order_by_offset(buffer);
-    result.order_by_name();
+    result.index_names();
     return result;
 }
 

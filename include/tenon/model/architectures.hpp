@@ -7,6 +7,7 @@
 #include <tenon/model/cs336.hpp>
 #include <tenon/model/gemma2.hpp>
 #include <tenon/model/gemma3.hpp>
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/gpt2.hpp>
 #include <tenon/model/gpt_neox.hpp>
 #include <tenon/model/llama.hpp>
@@ -58,8 +59,18 @@ constexpr const FixedSetting* unsupported_setting(const ConfigurationTable& tabl
     return nullptr;
 }
 
+/// Whether GGUF files hold the architecture.
+template <class A>
+concept HasGgufForm = requires {
+    A::gguf;
+};
+
 template <class A>
 constexpr bool recognizes(const ConfigurationTable& table) {
+    const std::string_view in_gguf = gguf_architecture(table);
+    if constexpr (HasGgufForm<A>)
+        if (in_gguf == A::gguf.architecture) return true;
+    if (!in_gguf.empty()) return false;
     if constexpr (requires { A::recognizes(table); })
         return A::recognizes(table);
     else
@@ -68,6 +79,9 @@ constexpr bool recognizes(const ConfigurationTable& table) {
 
 template <class A>
 constexpr Architecture read_architecture(const ConfigurationTable& table, int index) {
+    if constexpr (HasGgufForm<A>)
+        if (!gguf_architecture(table).empty())
+            return {index, A::name, gguf_sizes<typename A::Features>(table, A::gguf), A::gguf.names};
     Architecture found;
     found.name = A::name;
     found.unsupported = unsupported_setting<A>(table);

@@ -22,11 +22,11 @@ constexpr std::string_view name_of(ConfigurationKind kind) {
 /// One value of a configuration. `key` is its path, joined by dots: "rope_parameters.rope_theta",
 /// "architectures.0". Only the field that `kind` names is meant; a boolean is the integer 0 or 1.
 struct ConfigurationEntry {
-    std::string_view key;
+    std::string_view key = {};
     ConfigurationKind kind = ConfigurationKind::null;
     std::int64_t integer = 0;
     double real = 0;
-    std::string_view text;
+    std::string_view text = {};
 
     friend constexpr bool operator==(const ConfigurationEntry&, const ConfigurationEntry&) = default;
 };
@@ -48,10 +48,24 @@ public:
     /// The name of the configuration in messages.
     constexpr std::string_view where() const { return where_; }
 
+    /// The same table, whose look-ups are given what follows `prefix` and a dot in a key.
+    constexpr ConfigurationTable below(std::string_view prefix) const {
+        ConfigurationTable table = *this;
+        table.prefix_ = prefix;
+        return table;
+    }
+
+    /// Calls f(key, entry) for the entries of a table below a prefix, the key without it.
+    template <class F>
+    constexpr void for_each(F&& f) const {
+        for (const ConfigurationEntry& entry : entries_)
+            if (const auto key = without_prefix(entry.key)) f(*key, entry);
+    }
+
     /// The first entry of exactly that key, if there is one.
     constexpr std::optional<ConfigurationEntry> find(std::string_view key) const {
         for (const ConfigurationEntry& entry : entries_) {
-            if (entry.key == key) return entry;
+            if (without_prefix(entry.key) == key) return entry;
         }
         return std::nullopt;
     }
@@ -115,10 +129,23 @@ public:
     }
 
 private:
+    /// Nothing for keys that do not have the prefix.
+    constexpr std::optional<std::string_view> without_prefix(std::string_view key) const {
+        if (prefix_.empty()) return key;
+        if (!key.starts_with(prefix_) || key.substr(prefix_.size(), 1) != ".") return std::nullopt;
+        return key.substr(prefix_.size() + 1);
+    }
+
+    /// The place of a key in messages.
+    std::string place_of(std::string_view key) const {
+        return std::string(where_) + ": " + std::string(prefix_) + (prefix_.empty() ? "" : ".") +
+               std::string(key);
+    }
+
     constexpr int checked_length(std::string_view key, std::int64_t value) const {
         if (value < 1 || value > 0x7fffffff)
-            throw FileError(std::string(where_) + ": " + std::string(key) +
-                            ": expected a number from 1 to 2147483647, got " + std::to_string(value));
+            throw FileError(place_of(key) + ": expected a number from 1 to 2147483647, got " +
+                            std::to_string(value));
         return static_cast<int>(value);
     }
 
@@ -133,13 +160,12 @@ private:
 
     [[noreturn]] void throw_missing_or_other_kind(std::string_view key, ConfigurationKind kind) const {
         std::optional<ConfigurationEntry> entry = find(key);
-        throw FileError(std::string(where_) + ": " + std::string(key) + ": expected " +
-                        std::string(name_of(kind)) + ", got " +
+        throw FileError(place_of(key) + ": expected " + std::string(name_of(kind)) + ", got " +
                         (entry ? std::string(name_of(entry->kind)) : "nothing"));
     }
 
     std::span<const ConfigurationEntry> entries_;
-    std::string_view where_;
+    std::string_view where_, prefix_;
 };
 
 }  // namespace tenon

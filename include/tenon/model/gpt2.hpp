@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 
 namespace tenon {
@@ -41,6 +42,9 @@ struct Gpt2 {
                                              {"scale_attn_weights", true},
                                              {"scale_attn_by_inverse_layer_idx", false},
                                              {"add_cross_attention", false}};
+
+    /// In GGUF files no matrix is transposed.
+    static constexpr GgufForm gguf{.architecture = "gpt2", .names = gguf_names_fused};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

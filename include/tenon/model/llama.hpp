@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 
 namespace tenon {
@@ -14,6 +15,9 @@ struct Llama {
     static constexpr CheckpointNames names = llama_names;
     static constexpr FixedSetting fixed[] = {
         {"hidden_act", {}, {"silu"}}, {"attention_bias", false}, {"mlp_bias", false}};
+
+    /// In GGUF files the rows of queries and keys lie so that rotary pairs are neighbours.
+    static constexpr GgufForm gguf{.architecture = "llama", .rotary_pairs = RotaryPairs::interleaved};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

@@ -11,11 +11,11 @@
 #include <vector>
 
 #include "tenon/core/error.hpp"
+#include "tenon/io/gguf_metadata.hpp"
 #include "tenon/io/json_text.hpp"
 #include "tenon/tokenizer/byte_level.hpp"
 #include "tenon/tokenizer/byte_pair.hpp"
 #include "tenon/tokenizer/decoders.hpp"
-#include "tenon/tokenizer/gguf_metadata.hpp"
 #include "tenon/tokenizer/metaspace.hpp"
 #include "tenon/tokenizer/normalizers.hpp"
 #include "tenon/tokenizer/parts.hpp"
@@ -35,12 +35,12 @@ namespace detail {
 class GgufTokenizer {
 public:
     explicit GgufTokenizer(const GgufMetadata& metadata) : metadata_(metadata), tokens_(texts("tokens")) {
-        const GgufMetadata::Value* types = find("token_type");
-        if (types && types->integers.size() < tokens_.size())
-            throw Error("expected a type for each token, got fewer");
+        const GgufValue* value = find("token_type");
+        const std::vector<std::int64_t> types = value ? value->integers() : std::vector<std::int64_t>();
+        if (value && types.size() < tokens_.size()) throw Error("expected a type for each token, got fewer");
         for (std::size_t id = 0; id < tokens_.size(); ++id) {
             if (!is_utf8(tokens_[id])) throw Error("expected tokens in UTF-8, got other bytes");
-            const std::int64_t type = types ? types->integers[id] : 1;
+            const std::int64_t type = value ? types[id] : 1;
             types_.push_back(type >= 1 && type <= 6 ? static_cast<SentencePieceType>(type)
                                                     : SentencePieceType::normal);
         }
@@ -56,36 +56,38 @@ public:
     }
 
 private:
-    const GgufMetadata::Value* find(std::string_view name) const {
+    const GgufValue* find(std::string_view name) const {
         return metadata_.find("tokenizer.ggml." + std::string(name));
     }
 
-    const std::vector<std::string_view>& texts(std::string_view name) const {
-        const GgufMetadata::Value* value = find(name);
-        if (value && !value->texts.empty()) return value->texts;
+    std::vector<std::string_view> texts(std::string_view name) const {
+        const GgufValue* value = find(name);
+        if (value && value->is_text() && value->count > 0) return value->texts();
         throw Error("expected texts under the key tokenizer.ggml." + std::string(name) + ", got none");
     }
 
-    bool flag(std::string_view name, bool otherwise) const {
-        const GgufMetadata::Value* value = find(name);
-        return value && !value->integers.empty() ? value->integers[0] != 0 : otherwise;
+    /// The first integer or flag under a key, if there is one.
+    std::optional<std::int64_t> integer(std::string_view name) const {
+        const GgufValue* value = find(name);
+        const std::vector<std::int64_t> integers = value ? value->integers() : std::vector<std::int64_t>();
+        return integers.empty() ? std::nullopt : std::optional(integers[0]);
     }
+
+    bool flag(std::string_view name, bool otherwise) const { return integer(name).value_or(otherwise) != 0; }
 
     /// The id of a special token, if it is one.
     std::optional<TokenId> id(std::string_view name, std::optional<TokenId> otherwise) const {
-        const GgufMetadata::Value* value = find(name);
-        const std::int64_t id = value && !value->integers.empty() ? value->integers[0]
-                                : otherwise                       ? *otherwise
-                                                                  : -1;
+        const std::int64_t id = integer(name).value_or(otherwise ? std::int64_t{*otherwise} : -1);
         if (id < 0 || id >= static_cast<std::int64_t>(tokens_.size())) return std::nullopt;
         return static_cast<TokenId>(id);
     }
 
     std::vector<float> scores() const {
-        const GgufMetadata::Value* value = find("scores");
+        const GgufValue* value = find("scores");
         if (!value) return std::vector<float>(tokens_.size());
-        std::vector<float> scores = value->reals;
-        for (const std::int64_t score : value->integers) scores.push_back(static_cast<float>(score));
+        std::vector<float> scores;
+        for (const double score : value->reals()) scores.push_back(static_cast<float>(score));
+        for (const std::int64_t score : value->integers()) scores.push_back(static_cast<float>(score));
         if (scores.size() < tokens_.size()) throw Error("expected a score for each token, got fewer");
         return scores;
     }
@@ -104,7 +106,7 @@ private:
         Vocabulary vocabulary = this->vocabulary();
         MergeTable merges;
         std::uint32_t rank = 0;
-        const std::vector<std::string_view>& list = texts("merges");
+        const std::vector<std::string_view> list = texts("merges");
         merges.reserve(list.size());
         for (const std::string_view merge : list) {
             const std::size_t space = std::min(merge.find(' ', 1), merge.size());
@@ -191,8 +193,8 @@ private:
         }
         options.lowest_score = lowest;
         std::string charsmap;
-        if (const GgufMetadata::Value* bytes = find("precompiled_charsmap")) {
-            for (const std::int64_t byte : bytes->integers) charsmap += static_cast<char>(byte);
+        if (const GgufValue* bytes = find("precompiled_charsmap")) {
+            for (const std::int64_t byte : bytes->integers()) charsmap += static_cast<char>(byte);
         }
         TokenizerParts parts{Unigram(std::move(tokens), options)};
         parts.normalizer = {
@@ -242,7 +244,7 @@ private:
     }
 
     const GgufMetadata& metadata_;
-    const std::vector<std::string_view>& tokens_;
+    const std::vector<std::string_view> tokens_;
     std::vector<SentencePieceType> types_;
 };
 
@@ -251,8 +253,7 @@ private:
 /// The tokenizer inside a GGUF file, of which the bytes up to the first tensor are enough. `where` names the
 /// file in messages. Throws FileError.
 inline TokenizerParts parse_gguf_tokenizer(std::string_view bytes, const std::string& where) {
-    return detail::with_place(
-        where, [&] { return detail::GgufTokenizer(detail::GgufMetadata(bytes, "tokenizer.")).make(); });
+    return detail::with_place(where, [&] { return detail::GgufTokenizer(GgufMetadata(bytes)).make(); });
 }
 
 }  // namespace tenon
