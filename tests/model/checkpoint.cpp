@@ -275,7 +275,7 @@ TEST_CASE("a configuration of GPT-2 is recognized, and what is another model's i
         {"model_type", Kind::text, 0, 0, "gpt2"}, {"vocab_size", Kind::integer, 3, 0, {}},
         {"n_positions", Kind::integer, 3, 0, {}}, {"n_embd", Kind::integer, 4, 0, {}},
         {"n_layer", Kind::integer, 1, 0, {}},     {"n_head", Kind::integer, 2, 0, {}}};
-    constexpr Architecture constant = find_architecture(ConfigurationTable(minimal));
+    [[maybe_unused]] constexpr Architecture constant = find_architecture(ConfigurationTable(minimal));
     static_assert(std::same_as<ArchitectureAt<constant.index>, Gpt2>);
     CHECK(visit_architecture(found, []<class A>(A) { return A::name; }) == "gpt2");
     CHECK_THROWS_AS(visit_architecture(Architecture(), []<class A>(A) { return 0; }), Error);
