@@ -85,9 +85,7 @@ std::vector<Named> writers() {
 struct ThreeNumbers {
     using Value = float;
     using Device = Cpu;
-    struct {
-        bool tied = false;
-    } sizes;
+    TransformerSizes sizes;
     Parameter<float, Shape<3>> numbers{Tensor<float, Shape<3>>::zeros()};
 
     void visit_parameters(ParameterVisitor& visit) { visit("embedding.weight", numbers); }
