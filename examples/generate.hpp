@@ -16,6 +16,11 @@
 
 #include "arguments.hpp"
 
+/// Whether a program generates with models of these features: one that compiles kernels apart has them for
+/// some.
+template <class Device, class Features>
+inline constexpr bool generates = true;
+
 /// The program: writes on after a prompt, with the tokenizer and model of a folder. All shapes are read from
 /// it.
 template <class Device, tenon::Precision P>
@@ -49,32 +54,37 @@ int generate(int count, char** values) {
 
         visit_architecture(architecture, [&]<class A>(A) {
             using Features = typename A::Features;
-            TransformerSizes sizes = resolved(architecture.sizes, Features::positions);
-            // No more of the context is made room for than will be used; learned positions are all in the
-            // file.
-            if (Features::positions != Positions::learned)
-                sizes.context = static_cast<int>(
-                    std::min<std::int64_t>(sizes.context, static_cast<std::int64_t>(ids.size()) + tokens));
-            const auto model = load_model<Transformer<DynamicTransformer<Features>, Device, P>>(
-                sizes, open_checkpoint(folder), architecture.names);
-            Generator generator(model, sampling, drawing);
-            generator.feed(ids);
+            if constexpr (!generates<Device, Features>) {
+                throw Error(folder + ": expected an architecture that this program has kernels for, got " +
+                            std::string(architecture.name));
+            } else {
+                TransformerSizes sizes = resolved(architecture.sizes, Features::positions);
+                // No more of the context is made room for than will be used; learned positions are all in the
+                // file.
+                if (Features::positions != Positions::learned)
+                    sizes.context = static_cast<int>(std::min<std::int64_t>(
+                        sizes.context, static_cast<std::int64_t>(ids.size()) + tokens));
+                const auto model = load_model<Transformer<DynamicTransformer<Features>, Device, P>>(
+                    sizes, open_checkpoint(folder), architecture.names);
+                Generator generator(model, sampling, drawing);
+                generator.feed(ids);
 
-            StreamDecoder decoder(tokenizer);
-            const auto write = [](const std::string& text) {
-                std::fwrite(text.data(), 1, text.size(), stdout);
-                std::fflush(stdout);
-            };
-            write(prompt);
-            const std::optional<std::int64_t> end = configuration.table().integer("eos_token_id");
-            for (int i = 0; i < tokens; ++i) {
-                const std::int32_t token = generator.next();
-                if (end && token == *end) break;
-                // A model's vocabulary may be larger than its tokenizer's.
-                if (static_cast<std::size_t>(token) < tokenizer.vocabulary_size())
-                    write(decoder.push(static_cast<TokenId>(token)));
+                StreamDecoder decoder(tokenizer);
+                const auto write = [](const std::string& text) {
+                    std::fwrite(text.data(), 1, text.size(), stdout);
+                    std::fflush(stdout);
+                };
+                write(prompt);
+                const std::optional<std::int64_t> end = configuration.table().integer("eos_token_id");
+                for (int i = 0; i < tokens; ++i) {
+                    const std::int32_t token = generator.next();
+                    if (end && token == *end) break;
+                    // A model's vocabulary may be larger than its tokenizer's.
+                    if (static_cast<std::size_t>(token) < tokenizer.vocabulary_size())
+                        write(decoder.push(static_cast<TokenId>(token)));
+                }
+                write(decoder.flush() + "\n");
             }
-            write(decoder.flush() + "\n");
         });
     });
 }
