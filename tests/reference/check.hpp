@@ -380,4 +380,21 @@ int check(const std::string& folder, const tenon::Architecture& architecture,
     return 1;
 }
 
+/// The main function of a program that takes a folder: run(folder) returns what it ends with.
+template <class Run>
+int main_of_folder(int count, char** values, const Run& run) try {
+    if (count != 2) {
+        std::printf("usage: %s FOLDER\n", values[0]);
+        return 2;
+    }
+    if (!tenon::support::has_device()) {
+        std::printf("skipped: there is no GPU that CUDA can use\n");
+        return skipped;
+    }
+    return run(std::string(values[1]));
+} catch (const std::exception& error) {
+    std::printf("%s\n", error.what());
+    return 1;
+}
+
 }  // namespace reference

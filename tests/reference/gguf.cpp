@@ -24,28 +24,19 @@ int check(const std::string& folder, const tenon::Gguf& file, const tenon::Archi
 
 }  // namespace
 
-int main(int count, char** values) try {
-    if (count != 2) {
-        std::printf("usage: %s FOLDER\n", values[0]);
-        return 2;
-    }
-    if (!tenon::support::has_device()) {
-        std::printf("skipped: there is no GPU that CUDA can use\n");
-        return reference::skipped;
-    }
-    const std::string folder = values[1];
-    const tenon::Gguf file = tenon::Gguf::open(folder + "/model.gguf");
-    const tenon::OwnedConfiguration configuration(file);
-    const tenon::Architecture architecture = tenon::find_architecture(configuration.table());
-    if (!architecture) {
-        std::printf("%s: an architecture that is not supported yet\n", file.where().c_str());
-        return reference::skipped;
-    }
-    return tenon::visit_architecture(architecture, [&]<class A>(A) {
-        using Model = tenon::Transformer<tenon::DynamicTransformer<typename A::Features>, reference::Device>;
-        return check<Model>(folder, file, architecture);
+int main(int count, char** values) {
+    return reference::main_of_folder(count, values, [](const std::string& folder) {
+        const tenon::Gguf file = tenon::Gguf::open(folder + "/model.gguf");
+        const tenon::OwnedConfiguration configuration(file);
+        const tenon::Architecture architecture = tenon::find_architecture(configuration.table());
+        if (!architecture) {
+            std::printf("%s: an architecture that is not supported yet\n", file.where().c_str());
+            return reference::skipped;
+        }
+        return tenon::visit_architecture(architecture, [&]<class A>(A) {
+            using Model =
+                tenon::Transformer<tenon::DynamicTransformer<typename A::Features>, reference::Device>;
+            return check<Model>(folder, file, architecture);
+        });
     });
-} catch (const std::exception& error) {
-    std::printf("%s\n", error.what());
-    return 1;
 }
