@@ -3,6 +3,7 @@
 #include <string>
 
 #include <tenon/model/qwen3.hpp>
+#include <tenon/nn/mixture_of_experts.hpp>
 
 namespace tenon {
 
