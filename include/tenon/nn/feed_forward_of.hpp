@@ -10,7 +10,8 @@ namespace tenon::detail {
 template <class Setting, auto Width, auto Hidden, class Features>
 struct FeedForwardOf {
     static_assert(!Features::mixture_of_experts,
-                  "a model with mixtures of experts needs #include <tenon/nn/mixture_of_experts.hpp>");
+                  "a model with mixtures of experts needs #include <tenon/nn/mixture_of_experts.hpp>, and "
+                  "one with dense layers among them <tenon/nn/mixture_or_dense.hpp>");
 };
 template <class Setting, auto Width, auto Hidden, class Features>
     requires(!Features::mixture_of_experts)

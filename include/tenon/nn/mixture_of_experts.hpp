@@ -198,7 +198,7 @@ private:
 namespace detail {
 
 template <class Setting, auto Width, auto Hidden, class Features>
-    requires(Features::mixture_of_experts)
+    requires(Features::mixture_of_experts && !Features::has_dense_layers)
 struct FeedForwardOf<Setting, Width, Hidden, Features> {
     using type = MixtureOfExperts<Setting, Width, Hidden, Features::experts, Features>;
     static type make(int width, int hidden, const MixtureSizes& sizes) {

@@ -17,6 +17,7 @@ struct MixtureOptions {
 struct MixtureSizes {
     MixtureOptions options;
     int experts = 0, shared_hidden = 0;
+    int dense_hidden = 0;  ///< if positive, the layer is no mixture, but dense, of this hidden width
 };
 
 template <class Setting>
