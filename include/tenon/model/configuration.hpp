@@ -440,7 +440,7 @@ constexpr std::int64_t parameter_count(const TransformerSizes& s) {
             : (ups + 1) * width * hidden + (C::feed_forward_bias ? ups * hidden + width : 0);
     const std::int64_t embedding = width * s.vocabulary * (s.tied ? 1 : 2) +
                                    (C::positions == Positions::learned ? width * s.context : 0);
-    const std::int64_t dense = s.dense_layers.count(s.depth);
+    const std::int64_t dense = C::has_dense_layers ? s.dense_layers.count(s.depth) : 0;
     return embedding + s.depth * attention + (s.depth - dense) * feed_forward +
            dense * 3 * width * s.dense_hidden + router_parameter_count<C>(s) + norm_parameter_count<C>(s);
 }

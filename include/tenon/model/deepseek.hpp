@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include <tenon/model/published.hpp>
 #include <tenon/nn/latent_attention.hpp>
@@ -50,7 +52,14 @@ constexpr TransformerSizes read_deepseek_sizes(const ConfigurationTable& table,
     // Rotary settings are those of the turned elements alone.
     sizes.head_width = table.length("qk_rope_head_dim", 64);
     read_rotary(table, sizes);
-    sizes.head_width += table.length("qk_nope_head_dim", 128);
+    const auto length = [&](std::string_view key, std::int64_t value) {
+        if (value > 0x7fffffff)
+            throw FileError(std::string(table.where()) + ": " + std::string(key) +
+                            ": expected widths below 2^31 of it, got " + std::to_string(value));
+        return static_cast<int>(value);
+    };
+    sizes.head_width =
+        length("qk_nope_head_dim", std::int64_t{sizes.head_width} + table.length("qk_nope_head_dim", 128));
     sizes.rotary_pairs = RotaryPairs::interleaved;
     sizes.value_width = table.length("v_head_dim", 128);
     sizes.latent_width = table.length("kv_lora_rank", 512);
@@ -62,7 +71,9 @@ constexpr TransformerSizes read_deepseek_sizes(const ConfigurationTable& table,
     sizes.hidden = table.require_length("moe_intermediate_size");
     sizes.experts = table.length("n_routed_experts", otherwise.experts);
     sizes.experts_per_token = table.length("num_experts_per_tok", otherwise.experts_per_token);
-    sizes.shared_hidden = table.length("n_shared_experts", otherwise.shared_experts) * sizes.hidden;
+    sizes.shared_hidden =
+        length("n_shared_experts",
+               std::int64_t{table.length("n_shared_experts", otherwise.shared_experts)} * sizes.hidden);
     sizes.expert_scale = table.real("routed_scaling_factor", otherwise.expert_scale);
     require_few_layers(table, sizes.depth);
     const std::int64_t first = table.integer("first_k_dense_replace", otherwise.dense_layers);
