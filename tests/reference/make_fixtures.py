@@ -192,6 +192,8 @@ make_decoder("olmoe_normalized", 21, "olmoe", experts_implementation="eager", nu
 make_decoder("olmoe_plain", 22, "olmoe", experts_implementation="eager", num_experts=4, num_experts_per_tok=3, num_key_value_heads=4)
 make_decoder("qwen3_moe_small", 23, "qwen3_moe", experts_implementation="eager", head_dim=6, num_experts=7, num_experts_per_tok=3,
              moe_intermediate_size=10, norm_topk_prob=True, mlp_only_layers=[], decoder_sparse_step=1)
+make_decoder("qwen3_moe_dense_layers", 29, "qwen3_moe", experts_implementation="eager", num_hidden_layers=4, num_experts=4,
+             num_experts_per_tok=2, moe_intermediate_size=10, mlp_only_layers=[3], decoder_sparse_step=2)
 
 
 def make_deepseek(name, seed, kind, **sizes):

@@ -19,9 +19,6 @@ struct DeepseekFeatures : TransformerDefaults {
 
 inline constexpr CheckpointNames deepseek_names = [] {
     CheckpointNames names = mixture_names;
-    names.gate = "mlp.gate_proj";
-    names.up = "mlp.up_proj";
-    names.down = "mlp.down_proj";
     names.shared_gate = "mlp.shared_experts.gate_proj";
     names.shared_up = "mlp.shared_experts.up_proj";
     names.shared_down = "mlp.shared_experts.down_proj";
