@@ -113,12 +113,15 @@ struct TrainingMemory {
 
 namespace detail {
 
-/// Numbers for each token that a feed-forward layer keeps: what goes into its function, and comes out.
+/// Numbers for each token that a feed-forward layer keeps, on average over the layers: what goes into its
+/// function, and comes out.
 template <class C>
 constexpr double kept_by_feed_forward(const TransformerSizes& s) {
     const double hidden = active_hidden<C>(s) * (is_gated(C::feed_forward) ? 3 : 2);
+    if (!C::mixture_of_experts) return hidden;
     // Of a mixture of experts also the rows that they read and give, and logits and scores of its router.
-    return C::mixture_of_experts ? hidden + 2.0 * s.experts_per_token * s.width + 2.0 * s.experts : hidden;
+    const double share = C::has_dense_layers ? 1 - double(s.dense_layers.count(s.depth)) / s.depth : 1;
+    return hidden + share * (2.0 * s.experts_per_token * s.width + 2.0 * s.experts);
 }
 
 /// Numbers for each token that a block keeps for its backward pass, its input included.
