@@ -58,8 +58,10 @@
 #include <tenon/nn/feed_forward.hpp>
 #include <tenon/nn/initialize.hpp>
 #include <tenon/nn/initialize_cuda.cuh>
+#include <tenon/nn/latent_attention.hpp>
 #include <tenon/nn/linear.hpp>
 #include <tenon/nn/mixture_of_experts.hpp>
+#include <tenon/nn/mixture_or_dense.hpp>
 #include <tenon/nn/norm.hpp>
 #include <tenon/nn/routing_record.hpp>
 #include <tenon/nn/self_attention.hpp>
@@ -67,6 +69,7 @@
 #include <tenon/nn/visitor.hpp>
 #include <tenon/op/attention/attention.hpp>
 #include <tenon/op/attention/cuda.cuh>
+#include <tenon/op/concatenate/concatenate.hpp>
 #include <tenon/op/cross_entropy/cross_entropy.hpp>
 #include <tenon/op/cross_entropy/cuda.cuh>
 #include <tenon/op/dropout/cuda.cuh>

@@ -42,8 +42,10 @@
 #include <tenon/nn/feed_forward.hpp>
 #include <tenon/nn/initialize.hpp>
 #include <tenon/nn/initialize_cpu.hpp>
+#include <tenon/nn/latent_attention.hpp>
 #include <tenon/nn/linear.hpp>
 #include <tenon/nn/mixture_of_experts.hpp>
+#include <tenon/nn/mixture_or_dense.hpp>
 #include <tenon/nn/norm.hpp>
 #include <tenon/nn/routing_record.hpp>
 #include <tenon/nn/self_attention.hpp>
@@ -51,6 +53,7 @@
 #include <tenon/nn/visitor.hpp>
 #include <tenon/op/attention/attention.hpp>
 #include <tenon/op/attention/cpu.hpp>
+#include <tenon/op/concatenate/concatenate.hpp>
 #include <tenon/op/cross_entropy/cpu.hpp>
 #include <tenon/op/cross_entropy/cross_entropy.hpp>
 #include <tenon/op/dropout/cpu.hpp>

@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <tenon/nn/latent_attention.hpp>
+#include <tenon/nn/mixture_or_dense.hpp>
+
 #include "../nn/model.hpp"
 
 using namespace tenon;
@@ -62,10 +65,12 @@ double worst(const Model& model, int piece) {
 TEST_CASE("token by token, or in pieces, a cached model gives what one pass gives") {
     const Static model(seed(1));
     const Dynamic open(seed(1), sizes_of<support::Small>()), unlike(seed(1), unlike_layers());
+    const Transformer<support::Latent, Device, F64> latent(seed(1));
     for (const int piece : {1, 2, 5, 13}) {
         CHECK(worst(model, piece) < 1e-12);
         CHECK(worst(open, piece) < 1e-12);
         CHECK(worst(unlike, piece) < 1e-12);
+        CHECK(worst(latent, piece) < 1e-12);
     }
 }
 
@@ -99,6 +104,7 @@ TEST_CASE("a token whose place stands in the device's memory gives what one pass
     check(Dynamic(seed(1), unlike_layers()));
     check(Transformer<Windowed<Learned>, Device, F64>(seed(1)));
     check(Transformer<Windowed<Alibi>, Device, F64>(seed(1)));
+    check(Transformer<support::Latent, Device, F64>(seed(1)));
 }
 
 TEST_CASE("the device goes on by itself, and is told where another token than the next is to go") {

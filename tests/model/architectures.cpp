@@ -136,6 +136,46 @@ TEST_CASE("published configurations are read, and have as many parameters as pub
         CHECK(smollm3.sizes.unturned_layers.has(layer) == (layer % 4 == 3));
 }
 
+TEST_CASE("DeepSeek's: dense layers before mixtures, groups of experts, latents") {
+    const Architecture lite = found(R"({"model_type": "deepseek_v2", "vocab_size": 102400,
+        "hidden_size": 2048, "intermediate_size": 10944, "moe_intermediate_size": 1408,
+        "num_hidden_layers": 27, "num_attention_heads": 16, "num_key_value_heads": 16,
+        "first_k_dense_replace": 1, "moe_layer_freq": 1, "n_routed_experts": 64, "n_shared_experts": 2,
+        "num_experts_per_tok": 6, "n_group": 1, "topk_group": 1, "topk_method": "greedy",
+        "scoring_func": "softmax", "norm_topk_prob": false, "routed_scaling_factor": 1.0,
+        "kv_lora_rank": 512, "q_lora_rank": null, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
+        "v_head_dim": 128, "max_position_embeddings": 163840, "rope_theta": 10000, "rope_scaling": {
+            "beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 0.707, "mscale_all_dim": 0.707,
+            "original_max_position_embeddings": 4096, "type": "yarn"}})");
+    CHECK(count(lite) == 15'706'484'224);
+    CHECK(lite.sizes.query_latent_width == 0);
+    CHECK(lite.sizes.head_width == 192);
+    CHECK(lite.sizes.rotary_width == 64);
+    CHECK(lite.sizes.shared_hidden == 2816);
+    CHECK(lite.sizes.dense_layers.count(27) == 1);
+    CHECK(lite.sizes.rotary_scaling.score_factor() == doctest::Approx(1.5896261));
+
+    const Architecture v3 = found(R"({"model_type": "deepseek_v3", "vocab_size": 129280,
+        "hidden_size": 7168, "intermediate_size": 18432, "moe_intermediate_size": 2048,
+        "num_hidden_layers": 61, "num_attention_heads": 128, "num_key_value_heads": 128,
+        "first_k_dense_replace": 3, "n_routed_experts": 256, "n_shared_experts": 1,
+        "num_experts_per_tok": 8, "n_group": 8, "topk_group": 4, "topk_method": "noaux_tc",
+        "scoring_func": "sigmoid", "norm_topk_prob": true, "routed_scaling_factor": 2.5,
+        "kv_lora_rank": 512, "q_lora_rank": 1536, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
+        "v_head_dim": 128, "max_position_embeddings": 163840, "num_nextn_predict_layers": 1})");
+    CHECK(count(v3) == 671'026'419'200);
+    CHECK(v3.sizes.expert_groups == 8);
+    CHECK(v3.sizes.chosen_groups == 4);
+    CHECK(v3.sizes.dense_layers.count(61) == 3);
+    CHECK(v3.sizes.normalized_experts);
+    CHECK(
+        message_for(small("deepseek_v3", R"("moe_intermediate_size": 1073741824, "n_shared_experts": 2)")) ==
+        "config.json: n_shared_experts: expected widths below 2^31 of it, got 2147483648");
+    CHECK(message_for(small("deepseek_v2", R"("moe_intermediate_size": 8, "topk_method": "noaux_tc")")) ==
+          "config.json: topk_method: expected greedy or group_limited_greedy of deepseek_v2, as others are "
+          "not supported, got noaux_tc");
+}
+
 TEST_CASE("layers may be listed, each with a window or without") {
     const auto listed = [](const char* types) {
         return small("qwen3",
@@ -172,7 +212,8 @@ TEST_CASE("scaled positions make room for the longer sequences that they are for
 
 TEST_CASE("an unknown architecture is named, with those that are supported") {
     CHECK(message_for(small("bert")) ==
-          "config.json: model_type: expected one of cs336, gemma2, gemma3_text, gpt2, gpt_neox, llama, "
+          "config.json: model_type: expected one of cs336, deepseek_v2, deepseek_v3, gemma2, gemma3_text, "
+          "gpt2, gpt_neox, llama, "
           "mistral, mixtral, olmo2, olmoe, phi3, qwen2, qwen3, qwen3_moe, smollm3, got bert");
     CHECK_FALSE(find_architecture(configuration(small("bert")).table()));
     CHECK(find_architecture(configuration(small("bert")).table()).name.empty());

@@ -7,11 +7,14 @@
 #include <tenon/model/accounting.hpp>
 #include <tenon/model/transformer.hpp>
 #include <tenon/model/upcycle.hpp>
+#include <tenon/nn/latent_attention.hpp>
+#include <tenon/nn/mixture_or_dense.hpp>
 
 #include "../nn/model.hpp"
 
 using namespace tenon;
 using support::Device;
+using support::Latent;
 using support::tokens;
 
 namespace {
@@ -54,6 +57,19 @@ std::int64_t counted(M& model) {
 TEST_CASE("the gradient of the loss for every parameter of a model of mixtures") {
     Model<Mixture> model(seed(1));
     CHECK(support::worst_gradient_error(model) < 1e-6);
+}
+
+TEST_CASE("the same of latent attention and of layers that are dense among mixtures; they are counted") {
+    Model<Latent> model(seed(1));
+    CHECK(counted(model) == parameter_count<Model<Latent>>());
+    CHECK(norm_parameter_count<Latent>(model.sizes) == 2 * (6 + 5) + 5 * 8);
+    CHECK(router_parameter_count<Latent>(model.sizes) == 6 * (8 + 1));
+    REQUIRE(model.blocks[0].feed_forward.dense);
+    REQUIRE(model.blocks[1].feed_forward.mixture);
+    CHECK(support::worst_gradient_error(model) < 1e-6);
+    RoutingRecord<typename Model<Latent>::Setting> record;
+    detach(model(tokens(2, 5, 1), record).tensor());
+    CHECK(record.layers().size() == 1);
 }
 
 TEST_CASE("every extent open: the same bits") {

@@ -21,6 +21,25 @@ struct Tied : Small {
     static constexpr RotaryPairs rotary_pairs = RotaryPairs::half_split;
 };
 
+/// With latent attention, and dense in the first layer, after which a mixture's experts are in groups; for
+/// programs that include these layers.
+struct Latent : Small {
+    static constexpr bool latent_attention = true, latent_bias = true;
+    static constexpr int head_width = 7, rotary_width = 4, latent_width = 6, query_latent_width = 5,
+                         value_width = 3;
+    static constexpr bool mixture_of_experts = true, has_dense_layers = true, shared_expert = true,
+                          router_bias = true;
+    static constexpr RouterScore router_score = RouterScore::sigmoid;
+    static constexpr int experts = 6, experts_per_token = 2, expert_groups = 3, chosen_groups = 2,
+                         shared_hidden = 5, dense_hidden = 10;
+    static constexpr GroupScore group_score = GroupScore::sum_of_best_two;
+    static constexpr LayerSet dense_layers = [] {
+        LayerSet layers;
+        layers.insert(0);
+        return layers;
+    }();
+};
+
 /// One whose parameters outweigh all else that it has.
 struct Wide : TransformerDefaults {
     static constexpr int vocabulary = 4096, context = 16, width = 64, depth = 1, heads = 2, hidden = 512;
@@ -61,9 +80,10 @@ double worst_gradient_error(Model& model, const Key&... key) {
     for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
         double difference = 0, norm = 0;
         const auto values = elements<double>(parameter);
-        auto gradient = values;
-        Memory<Device>::copy(static_cast<const double*>(parameter.gradient->storage.data()), parameter.size(),
-                             gradient.data());
+        std::vector<double> gradient(values.size(), 0.0);  // of what receives none
+        if (parameter.gradient->written)
+            Memory<Device>::copy(static_cast<const double*>(parameter.gradient->storage.data()),
+                                 parameter.size(), gradient.data());
         const auto set_element = [&](std::size_t i, double value) {
             Memory<Device>::copy(&value, 1, static_cast<double*>(parameter.data) + i);
         };

@@ -2,6 +2,7 @@
 
 #include <tenon/autograd/gradient_check.hpp>
 #include <tenon/core/compare.hpp>
+#include <tenon/op/concatenate/concatenate.hpp>
 #include <tenon/op/view/view.hpp>
 
 #include "../support.hpp"
@@ -139,4 +140,33 @@ TEST_CASE("lengths below zero are refused") {
     const auto x = numbers<double, Shape<2, 3>>(1);
     CHECK_THROWS_AS((reshape<Shape<dyn, dyn>>(x, -2, -3)), ShapeError);
     CHECK_THROWS_AS((broadcast_to<Shape<dyn, 2, 3>>(x, -1)), ShapeError);
+}
+
+TEST_CASE("tensors are joined along an axis, the second repeated along others") {
+    const auto a = numbers<double, Shape<2, 1, 3>>(1);
+    const auto b = numbers<double, Shape<2, dyn, 3>>(2, 2);
+    const auto c = numbers<double, Shape<1, 2, 1>>(3);
+    const auto y = concatenate<1>(a, b);
+    static_assert(std::same_as<decltype(y), const Tensor<double, Shape<2, dyn, 3>, Device>>);
+    CHECK(y.extents() == Extents(2, 3, 3));
+    CHECK(support::same_bits(contiguous(slice<1>(y, 0, 1)), a));
+    CHECK(support::same_bits(contiguous(slice<1>(y, 1, 3)), b));
+    const auto z = concatenate<2>(transpose<0, 1>(a), c);  // [1, 2, 3] and [1, 2, 1]
+    static_assert(std::same_as<decltype(z), const Tensor<double, Shape<1, 2, 4>, Device>>);
+    CHECK(at(z, 0, 1, 2) == at(a, 1, 0, 2));
+    CHECK(at(z, 0, 1, 3) == at(c, 0, 1, 0));
+    const auto w = concatenate<2>(b, c);
+    CHECK(at(w, 1, 0, 3) == at(c, 0, 0, 0));
+    CHECK(at(w, 1, 1, 3) == at(c, 0, 1, 0));
+    CHECK_THROWS_WITH_AS(concatenate<2>(b, numbers<double, Shape<2, dyn, 1>>(4, 3)),
+                         "concatenate_other_extents_differ<Shape<2, 2, 3>, Shape<2, 3, 1>>", ShapeError);
+}
+
+TEST_CASE("the gradient of what is joined goes back into both parts, and adds up where one was repeated") {
+    auto x = parameter<Shape<2, 3, 4>>(1);
+    auto y = parameter<Shape<2, 3, 1>>(2);
+    auto z = parameter<Shape<1, 3, 2>>(3);
+    CHECK(gradient_error([](auto a, auto b) { return concatenate<2>(a, b); }, x, y) < 1e-6);
+    CHECK(gradient_error([](auto a, auto b) { return concatenate<2>(a, b); }, x, z) < 1e-6);
+    CHECK(gradient_error([](auto a) { return concatenate<1>(a, slice<1>(a, 0, 1)); }, x) < 1e-6);
 }

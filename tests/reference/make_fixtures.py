@@ -23,6 +23,9 @@ def make_checkpoint(name, seed, config, kind, length=13, generated=20):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
+        for name, bias in model.named_buffers():  # of routers
+            if name.endswith("e_score_correction_bias"):
+                bias += 0.3 * torch.randn_like(bias)
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
 
@@ -189,3 +192,27 @@ make_decoder("olmoe_normalized", 21, "olmoe", experts_implementation="eager", nu
 make_decoder("olmoe_plain", 22, "olmoe", experts_implementation="eager", num_experts=4, num_experts_per_tok=3, num_key_value_heads=4)
 make_decoder("qwen3_moe_small", 23, "qwen3_moe", experts_implementation="eager", head_dim=6, num_experts=7, num_experts_per_tok=3,
              moe_intermediate_size=10, norm_topk_prob=True, mlp_only_layers=[], decoder_sparse_step=1)
+make_decoder("qwen3_moe_dense_layers", 29, "qwen3_moe", experts_implementation="eager", num_hidden_layers=4, num_experts=4,
+             num_experts_per_tok=2, moe_intermediate_size=10, mlp_only_layers=[3], decoder_sparse_step=2)
+
+
+def make_deepseek(name, seed, kind, **sizes):
+    """Latent attention: widths that differ, and are odd where transformers can; the first layer is dense."""
+    odd = kind == "deepseek_v3"
+    make_decoder(name, seed, kind, **dict(
+        experts_implementation="eager", num_key_value_heads=4, first_k_dense_replace=1, moe_intermediate_size=10,
+        n_routed_experts=6, num_experts_per_tok=2, n_shared_experts=2, qk_nope_head_dim=6 - odd, qk_rope_head_dim=4,
+        v_head_dim=7, kv_lora_rank=10 - odd, q_lora_rank=11) | sizes)
+
+
+make_deepseek("deepseek_v2_lite", 24, "deepseek_v2", q_lora_rank=None, routed_scaling_factor=1.5)
+make_deepseek("deepseek_v2_groups", 25, "deepseek_v2", topk_method="group_limited_greedy", n_routed_experts=9, n_group=3,
+              topk_group=2, num_experts_per_tok=4, routed_scaling_factor=16.0, num_hidden_layers=3)
+make_deepseek("deepseek_v2_yarn", 26, "deepseek_v2", first_k_dense_replace=0, attention_bias=True, max_position_embeddings=64,
+              rope_parameters=dict(rope_type="yarn", rope_theta=100.0, factor=4.0, original_max_position_embeddings=16,
+                                   beta_fast=32, beta_slow=1, mscale=0.707, mscale_all_dim=0.707))
+make_deepseek("deepseek_v3_groups", 27, "deepseek_v3", n_routed_experts=12, n_group=4, topk_group=2, num_experts_per_tok=3)
+make_deepseek("deepseek_v3_yarn", 28, "deepseek_v3", n_group=1, topk_group=1, q_lora_rank=None, norm_topk_prob=False,
+              attention_bias=True, rope_interleave=False, max_position_embeddings=64, n_shared_experts=1,
+              rope_parameters=dict(rope_type="yarn", rope_theta=100.0, factor=4.0, original_max_position_embeddings=16,
+                                   mscale=1.0, mscale_all_dim=0.8))

@@ -60,10 +60,13 @@ template <class Model>
 class KeyValueCache {
     using C = typename Model::Configuration;
     using Device = typename Model::Device;
-    using S = Shape<dyn, dyn, detail::Resolved<C>::key_value_heads, detail::Resolved<C>::head_width>;
+    static constexpr bool is_latent = C::latent_attention;
+    using Heads = Shape<dyn, dyn, detail::Resolved<C>::key_value_heads, detail::Resolved<C>::head_width>;
 
 public:
-    using Stored = Tensor<typename Model::Value, S, Device>;
+    /// Keys or values; of latent attention what both are made of, and keys' turned elements.
+    using Stored =
+        Tensor<typename Model::Value, std::conditional_t<is_latent, Shape<dyn, dyn, 1, dyn>, Heads>, Device>;
 
     /// Throws ShapeError where `capacity` exceeds the model's context.
     explicit KeyValueCache(const Model& model, int batch = 1, int capacity = 0)
@@ -71,10 +74,13 @@ public:
         if (capacity_ > model.sizes.context)
             throw ShapeError("cache: expected a capacity of at most the context, " +
                              std::to_string(model.sizes.context) + ", got " + std::to_string(capacity_));
-        const Extents extents(batch, capacity_, model.sizes.key_value_heads, model.sizes.head_width);
-        for (int layer = 0; layer < model.sizes.depth; ++layer) {
+        const TransformerSizes& sizes = model.sizes;
+        const Extents extents = is_latent
+                                    ? Extents(batch, capacity_, 1, sizes.latent_width + sizes.rotary_width)
+                                    : Extents(batch, capacity_, sizes.key_value_heads, sizes.head_width);
+        for (int layer = 0; layer < sizes.depth; ++layer) {
             keys_.push_back(make(extents));
-            values_.push_back(make(extents));
+            values_.push_back(is_latent ? keys_.back() : make(extents));
         }
     }
 
@@ -91,11 +97,21 @@ public:
         /// Stores those of new tokens, and returns all.
         template <TensorLike K>
         Seen extend(const K& new_keys, const K& new_values) {
-            const int end = length + new_keys.extents()[1];
-            if (end > keys.extents()[1]) throw_full(end, keys.extents()[1]);
-            copy_to(slice<1>(keys, length, end), new_keys);
-            copy_to(slice<1>(values, length, end), new_values);
-            return Seen{slice<1>(keys, 0, end), slice<1>(values, 0, end)};
+            return Seen{extended(keys, new_keys), extended(values, new_values)};
+        }
+        /// The same of latent attention, for whose values there is no memory of their own.
+        template <TensorLike K>
+        auto extend(const K& rows) requires is_latent {
+            return extended(keys, rows);
+        }
+
+    private:
+        template <TensorLike X>
+        auto extended(const Stored& to, const X& added) const {
+            const int end = length + added.extents()[1];
+            if (end > to.extents()[1]) throw_full(end, to.extents()[1]);
+            copy_to(slice<1>(to, length, end), added);
+            return slice<1>(to, 0, end);
         }
     };
 
@@ -123,15 +139,27 @@ public:
             auto attend(const Q& q, const K& k, const V& v, const AttentionOptions& options) const {
                 store(k, keys);
                 store(v, values);
-                if (options.window <= 0) return attention(q, keys, values, options, Padding{lengths});
+                return attend_to(q, keys, values, options);
+            }
+            /// The same of latent attention, where values are rows' first elements.
+            template <TensorLike Q, TensorLike Rows>
+            auto attend(const Q& q, const Rows& rows, int value_width,
+                        const AttentionOptions& options) const requires is_latent {
+                store(rows, keys);
+                return attend_to(q, keys, slice<3>(keys, 0, value_width), options);
+            }
+
+        private:
+            template <class Q, class K, class V>
+            auto attend_to(const Q& q, const K& k, const V& v, const AttentionOptions& options) const {
+                if (options.window <= 0) return attention(q, k, v, options, Padding{lengths});
                 // Attention takes the token for the last of the memory, which a window would end at. So the
                 // window is told as the start of the token's document.
                 AttentionOptions without_window = options;
                 without_window.window = 0;
-                return attention(q, keys, values, without_window, Padding{lengths}, starts);
+                return attention(q, k, v, without_window, Padding{lengths}, starts);
             }
 
-        private:
             template <TensorLike X>
             void store(const X& given, const Stored& to) const {
                 const auto x = contiguous(given);

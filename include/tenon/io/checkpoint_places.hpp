@@ -76,6 +76,10 @@ template <class Model>
 std::vector<CheckpointPlace> checkpoint_places(Model& model, const CheckpointNames& names) {
     std::vector<CheckpointPlace> places;
     std::map<std::string_view, std::int64_t> outputs;
+    // The latent is one for all heads.
+    const auto is_of_latent = [&](const CheckpointPlace& place) {
+        return !names.latent.empty() && place.tensor.find(names.latent) != place.tensor.npos;
+    };
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
         if (parameter.extents.rank == 3 && !names.experts.empty())
             return detail::add_expert_places(names, name, parameter, places);
@@ -89,7 +93,8 @@ std::vector<CheckpointPlace> checkpoint_places(Model& model, const CheckpointNam
     }
     for (CheckpointPlace& place : places) {
         place.outputs = outputs[place.tensor];
-        if (!names.interleaved_heads || place.outputs == place.extents[0]) continue;
+        const bool is_interleaved = names.interleaved_heads && !is_of_latent(place);
+        if (!is_interleaved || place.outputs == place.extents[0]) continue;
         place.turns = model.sizes.heads;
         place.first_output /= place.turns;
     }

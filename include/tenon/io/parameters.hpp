@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -108,8 +109,22 @@ CheckpointNames names_in(const Source& source, CheckpointNames names) {
     other = names;
     other.router = names.joined_router;
     other.experts = {};
-    if (!names.joined_gate_up.empty() && has(other, "blocks.0.feed_forward.gate_up.weight")) names = other;
+    if (!names.joined_gate_up.empty())  // not every block need be a mixture
+        source.for_each([&](const typename Source::Entry& entry) {
+            if (entry.name.ends_with(other.joined_gate_up)) names = other;
+        });
     return names;
+}
+
+/// Whether a tensor's name is of a block whose number is `depth` or more.
+inline bool is_of_later_block(std::string_view name, const CheckpointNames& names, int depth) {
+    for (const std::string_view beginning : {names.prefix, names.block}) {
+        if (!name.starts_with(beginning)) return false;
+        name.remove_prefix(beginning.size());
+    }
+    long block = -1;
+    const auto end = std::from_chars(name.data(), name.data() + name.size(), block).ptr;
+    return end != name.data() + name.size() && *end == '.' && block >= depth;
 }
 
 /// Adds the tensors that stand in a file and are no parameters of the model.
@@ -123,6 +138,7 @@ void find_left_over(const Model& model, const Source& source, const CheckpointNa
         if (std::binary_search(known.begin(), known.end(), entry.name)) return;
         for (const std::string_view ignored : names.ignored)
             if (!ignored.empty() && entry.name.ends_with(ignored)) return;
+        if (names.later_blocks && is_of_later_block(entry.name, names, model.sizes.depth)) return;
         // A tied model's file may hold the head, too: the same numbers under a second name.
         const std::string embedding = checkpoint_name(names, "embedding.weight");
         if (!model.sizes.tied || entry.name != checkpoint_name(names, "head.weight"))

@@ -37,11 +37,15 @@ struct TransformerFlops {
 
 namespace detail {
 
-/// The hidden width that a token's feed-forward layer has: of all the experts that it is sent to.
+/// The hidden width that a token's feed-forward layer has: of all the experts that it is sent to; where
+/// layers are dense among mixtures, on average over the layers.
 template <class C>
 constexpr double active_hidden(const TransformerSizes& s) {
     if (!C::mixture_of_experts) return s.hidden;
-    return double(s.experts_per_token) * s.hidden + (C::shared_expert ? s.shared_hidden : 0);
+    const double mixture = double(s.experts_per_token) * s.hidden + (C::shared_expert ? s.shared_hidden : 0);
+    if (!C::has_dense_layers) return mixture;
+    const double dense = s.dense_layers.count(s.depth);
+    return (dense * s.dense_hidden + (s.depth - dense) * mixture) / s.depth;
 }
 
 }  // namespace detail
@@ -57,8 +61,10 @@ constexpr TransformerFlops forward_flops(const TransformerSizes& s, int time = 0
     double seen = 0;  // by a token, in all layers
     for (int layer = 0; layer < s.depth; ++layer)
         seen += s.window_of(layer) > 0 ? std::min(s.window_of(layer), time) : time;
-    return {.projections = s.depth * 2 * width * (2 * query + 2 * key),
-            .scores = 4 * query * seen,
+    return {.projections = s.depth * 2 *
+                           (C::latent_attention ? double(detail::latent_matrix_elements(s))
+                                                : width * (2 * query + 2 * key)),
+            .scores = 2 * (query + (C::latent_attention ? double(s.heads) * s.value_width : query)) * seen,
             .feed_forward =
                 s.depth * 2 * width * detail::active_hidden<C>(s) * (is_gated(C::feed_forward) ? 3 : 2),
             .head = 2 * width * s.vocabulary};
@@ -107,12 +113,15 @@ struct TrainingMemory {
 
 namespace detail {
 
-/// Numbers for each token that a feed-forward layer keeps: what goes into its function, and comes out.
+/// Numbers for each token that a feed-forward layer keeps, on average over the layers: what goes into its
+/// function, and comes out.
 template <class C>
 constexpr double kept_by_feed_forward(const TransformerSizes& s) {
     const double hidden = active_hidden<C>(s) * (is_gated(C::feed_forward) ? 3 : 2);
+    if (!C::mixture_of_experts) return hidden;
     // Of a mixture of experts also the rows that they read and give, and logits and scores of its router.
-    return C::mixture_of_experts ? hidden + 2.0 * s.experts_per_token * s.width + 2.0 * s.experts : hidden;
+    const double share = C::has_dense_layers ? 1 - double(s.dense_layers.count(s.depth)) / s.depth : 1;
+    return hidden + share * (2.0 * s.experts_per_token * s.width + 2.0 * s.experts);
 }
 
 /// Numbers for each token that a block keeps for its backward pass, its input included.
@@ -123,7 +132,11 @@ constexpr double kept_by_block(const TransformerSizes& s) {
     constexpr int inputs = C::parallel ? 1 : 2;  // of the branches, on the residual
     constexpr int normed = C::norm == NormKind::none ? 0 : C::placement == NormPlacement::both ? 4 : 2;
     const double raw = C::query_key_norm == QueryKeyNorm::none ? 0 : query + key;
-    const double attention = raw + query + 2 * key + query + s.heads;  // the last: log-sum-exp
+    // Of latents what their norms read and give; the last number: log-sum-exp.
+    const double attention = (C::latent_attention ? 2.0 * (s.latent_width + s.query_latent_width) +
+                                                        2 * query + 2.0 * s.heads * s.value_width
+                                                  : raw + query + 2 * key + query) +
+                             s.heads;
     return (inputs + normed) * width + attention + kept_by_feed_forward<C>(s);
 }
 

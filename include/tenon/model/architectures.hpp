@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <tenon/model/cs336.hpp>
+#include <tenon/model/deepseek.hpp>
 #include <tenon/model/gemma2.hpp>
 #include <tenon/model/gemma3.hpp>
 #include <tenon/model/gguf_form.hpp>
@@ -27,8 +28,8 @@ template <class... A>
 struct ArchitectureList {};
 
 /// The architectures that checkpoints are read as: one file each, in alphabetical order.
-using Architectures = ArchitectureList<Cs336, Gemma2, Gemma3, Gpt2, GptNeoX, Llama, Mistral, Mixtral, Olmo2,
-                                       OlmoE, Phi3, Qwen2, Qwen3, Qwen3Moe, SmolLm3>;
+using Architectures = ArchitectureList<Cs336, DeepseekV2, DeepseekV3, Gemma2, Gemma3, Gpt2, GptNeoX, Llama,
+                                       Mistral, Mixtral, Olmo2, OlmoE, Phi3, Qwen2, Qwen3, Qwen3Moe, SmolLm3>;
 
 /// An architecture and a model's numbers, as a checkpoint's configuration says them.
 struct Architecture {

@@ -17,14 +17,21 @@ struct CheckpointNames {
     std::string_view feed_forward_norm, gate = {}, up, down;
     std::string_view query_norm = {}, key_norm = {}, attention_output_norm = {},
                      feed_forward_output_norm = {};
+    /// Of latent attention: queries by what they are made of, and what is made of the states.
+    std::string_view latent_query = {}, query_latent = {}, query_latent_norm = {}, latent = {},
+                     latent_norm = {};
     /// Of a mixture of experts: an expert's layers are called `experts`, its number, a dot and these names….
     std::string_view router = {}, experts = {}, expert_gate = {}, expert_up = {}, expert_down = {};
     /// …or all experts' matrices are one tensor, [experts, out, in], of this whole name.
     std::string_view joined_router = {}, joined_gate_up = {}, joined_down = {};
+    /// Of the expert that all tokens take; and a router's bias, by its whole name.
+    std::string_view shared_gate = {}, shared_up = {}, shared_down = {}, router_bias = {};
     /// Matrices of blocks are stored [in, out], not [out, in].
     bool transposed = false;
     /// Layers of one name follow each other head by head: those of the first, then of the second….
     bool interleaved_heads = false;
+    /// Files may hold blocks after the model's, of which nothing is read.
+    bool later_blocks = false;
     /// Begins all names but the head's; files of a model without its head may leave it out.
     std::string_view prefix = {};
     /// What files may call the head instead.
@@ -67,6 +74,14 @@ inline std::string checkpoint_name(const CheckpointNames& names, std::string_vie
                     {"attention.query", names.query},
                     {"attention.key", names.key},
                     {"attention.value", names.value},
+                    {"attention.turned_query", names.query},
+                    {"attention.latent_query", names.latent_query},
+                    {"attention.turned_latent_query", names.latent_query},
+                    {"attention.query_latent", names.query_latent},
+                    {"attention.query_latent_norm", names.query_latent_norm},
+                    {"attention.latent", names.latent},
+                    {"attention.turned_key", names.latent},
+                    {"attention.latent_norm", names.latent_norm},
                     {"attention.output", names.output},
                     {"attention.query_norm", names.query_norm},
                     {"attention.key_norm", names.key_norm},
@@ -74,7 +89,13 @@ inline std::string checkpoint_name(const CheckpointNames& names, std::string_vie
                     {"feed_forward_norm", names.feed_forward_norm},
                     {"feed_forward.gate", names.gate},
                     {"feed_forward.up", names.up},
-                    {"feed_forward.down", names.down.empty() ? names.joined_down : names.down},
+                    {"feed_forward.down", names.joined_down.empty() ? names.down : names.joined_down},
+                    {"feed_forward.dense.gate", names.gate},
+                    {"feed_forward.dense.up", names.up},
+                    {"feed_forward.dense.down", names.down},
+                    {"feed_forward.shared.gate", names.shared_gate},
+                    {"feed_forward.shared.up", names.shared_up},
+                    {"feed_forward.shared.down", names.shared_down},
                     {"feed_forward.gate_up", names.joined_gate_up},
                     {"feed_forward.router", names.router},
                     {"feed_forward_output_norm", names.feed_forward_output_norm}};
@@ -84,14 +105,17 @@ inline std::string checkpoint_name(const CheckpointNames& names, std::string_vie
         return std::string_view();
     };
     const detail::ParameterName own(parameter);
-    const std::string_view name = own.block.empty() ? named(whole, own.layer) : named(of_block, own.layer);
+    const bool is_router_bias = own.is_bias && own.layer == "feed_forward.router";
+    const std::string_view name = own.block.empty() ? named(whole, own.layer)
+                                  : is_router_bias  ? names.router_bias
+                                                    : named(of_block, own.layer);
     if (name.empty())
         throw Error("checkpoint_name: expected a parameter of this architecture, got " +
                     std::string(parameter));
     std::string result(own.layer == "head" ? std::string_view() : names.prefix);
     if (!own.block.empty()) result.append(names.block).append(own.block);
     result.append(name);
-    if (name == names.joined_gate_up || name == names.joined_down) return result;
+    if (name == names.joined_gate_up || name == names.joined_down || is_router_bias) return result;
     return result.append(own.is_bias ? ".bias" : ".weight");
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include <tenon/core/mismatch.hpp>
 #include <tenon/model/layer_set.hpp>
 #include <tenon/nn/features.hpp>
+#include <tenon/op/experts/route_options.hpp>
 #include <tenon/op/rotary/rotary.hpp>
 
 namespace tenon {
@@ -47,6 +49,15 @@ struct TransformerDefaults : DefaultFeatures {
     static constexpr double window_rotary_base = 0;    ///< of layers with the window, unscaled; 0: as others
     static constexpr LayerSet windowless_layers = {};  ///< that attend to all of the past nonetheless
     static constexpr LayerSet unturned_layers = {};    ///< without rotary positions, or any
+    /// Experts are chosen from the best groups of neighbours (see RouteOptions).
+    static constexpr int expert_groups = 1, chosen_groups = 1;
+    static constexpr GroupScore group_score = GroupScore::maximum;
+    static constexpr LayerSet dense_layers = {};  ///< that are no mixtures of experts, among those that are…
+    static constexpr int dense_hidden = 0;        ///< …and their hidden width
+    /// Of latent attention (see LatentAttention), where `head_width` is that of queries and keys, and
+    /// `rotary_width` the part of it that is turned.
+    static constexpr int latent_width = 0, query_latent_width = 0, value_width = 0;
+    static constexpr bool latent_bias = false;
 };
 
 /// A Transformer's numbers as values.
@@ -66,9 +77,18 @@ struct TransformerSizes {
     int experts = 0, experts_per_token = 0, shared_hidden = 0;
     bool normalized_experts = false;
     double expert_scale = 1, capacity_factor = 0;
+    int expert_groups = 1, chosen_groups = 1;
+    GroupScore group_score = GroupScore::maximum;
+    LayerSet dense_layers = {};
+    int dense_hidden = 0;
+    int latent_width = 0, query_latent_width = 0, value_width = 0;
+    bool latent_bias = false;
 
     /// The window of a layer's attention; 0: all of the past.
     constexpr int window_of(int layer) const { return windowless_layers.has(layer) ? 0 : window; }
+
+    /// Of the queries and keys that are turned, the width that the turned elements are the first of.
+    constexpr int turned_head_width() const { return latent_width > 0 ? rotary_width : head_width; }
 
     friend constexpr bool operator==(const TransformerSizes&, const TransformerSizes&) = default;
 };
@@ -103,6 +123,13 @@ struct StaticTransformer : Features {
                          shared_hidden = sizes.shared_hidden;
     static constexpr bool normalized_experts = sizes.normalized_experts;
     static constexpr double expert_scale = sizes.expert_scale, capacity_factor = sizes.capacity_factor;
+    static constexpr int expert_groups = sizes.expert_groups, chosen_groups = sizes.chosen_groups;
+    static constexpr GroupScore group_score = sizes.group_score;
+    static constexpr LayerSet dense_layers = sizes.dense_layers;
+    static constexpr int dense_hidden = sizes.dense_hidden;
+    static constexpr int latent_width = sizes.latent_width, query_latent_width = sizes.query_latent_width,
+                         value_width = sizes.value_width;
+    static constexpr bool latent_bias = sizes.latent_bias;
 };
 
 /// Whether two configurations have the same features: whether the parameters of models of theirs mean the
@@ -115,7 +142,8 @@ inline constexpr bool same_features =
     B::attention_output_bias&& A::feed_forward_bias == B::feed_forward_bias&& A::scaled_embedding ==
     B::scaled_embedding&& A::mixture_of_experts == B::mixture_of_experts&& A::router_score ==
     B::router_score&& A::router_bias == B::router_bias&& A::shared_expert ==
-    B::shared_expert&& A::shared_expert_gate == B::shared_expert_gate;
+    B::shared_expert&& A::shared_expert_gate == B::shared_expert_gate&& A::has_dense_layers ==
+    B::has_dense_layers&& A::latent_attention == B::latent_attention;
 
 namespace mismatch {
 /// A Transformer's width is no multiple of its number of heads, and no head width is given.
@@ -166,8 +194,9 @@ struct Resolved {
 template <class C>
 constexpr int configuration_fault() {
     if (!block_fits(C::parallel, C::placement)) return 4;
-    return transformer_fault(C::positions, extent_code(C::width), extent_code(C::heads),
-                             extent_code(C::key_value_heads), extent_code(C::head_width));
+    return transformer_fault(C::latent_attention ? Positions::none : C::positions, extent_code(C::width),
+                             extent_code(C::heads), extent_code(C::key_value_heads),
+                             extent_code(C::head_width));
 }
 
 /// A base class: incomplete, and named after the fault, for a configuration that does not fit together.
@@ -223,6 +252,15 @@ constexpr TransformerSizes sizes_of() {
     sizes.normalized_experts = C::normalized_experts;
     sizes.expert_scale = C::expert_scale;
     sizes.capacity_factor = C::capacity_factor;
+    sizes.expert_groups = C::expert_groups;
+    sizes.chosen_groups = C::chosen_groups;
+    sizes.group_score = C::group_score;
+    sizes.dense_layers = C::dense_layers;
+    sizes.dense_hidden = C::dense_hidden;
+    sizes.latent_width = C::latent_width;
+    sizes.query_latent_width = C::query_latent_width;
+    sizes.value_width = C::value_width;
+    sizes.latent_bias = C::latent_bias;
     return sizes;
 }
 
@@ -246,8 +284,9 @@ inline TransformerSizes resolved(TransformerSizes sizes, Positions positions = P
     require("depth", sizes.depth);
     require("number of heads", sizes.heads);
     require("hidden width", sizes.hidden);
-    const int fault = detail::transformer_fault(positions, sizes.width, sizes.heads, sizes.key_value_heads,
-                                                sizes.head_width);
+    const int fault =
+        detail::transformer_fault(sizes.latent_width > 0 ? Positions::none : positions, sizes.width,
+                                  sizes.heads, sizes.key_value_heads, sizes.head_width);
     if (fault == 1)
         throw_mismatch<mismatch::transformer_width_is_no_multiple_of_heads>(Extents(sizes.width),
                                                                             Extents(sizes.heads));
@@ -270,6 +309,17 @@ inline TransformerSizes resolved(TransformerSizes sizes, Positions positions = P
     if (sizes.rotary_width < 0 || sizes.rotary_width > sizes.head_width)
         fail("a rotary width of at most a head's, " + std::to_string(sizes.head_width), sizes.rotary_width);
     require_finite("a rotary base of layers with a window", sizes.window_rotary_base);
+    require_finite("a width of latent attention", sizes.latent_width);
+    if (sizes.latent_width > 0) {
+        require("width of values", sizes.value_width);
+        require_finite("a width of latent queries", sizes.query_latent_width);
+        if (sizes.rotary_width % 2 != 0 || sizes.rotary_width >= sizes.head_width)
+            fail("an even rotary width below a head's, " + std::to_string(sizes.head_width),
+                 sizes.rotary_width);
+        if (std::int64_t{sizes.heads} * std::max(sizes.value_width, sizes.latent_width) > 0x7fffffff)
+            throw ShapeError("transformer: expected heads times their widths below 2^31, got " +
+                             std::to_string(sizes.heads) + " times " + std::to_string(sizes.latent_width));
+    }
     if (!(sizes.norm_epsilon >= 0 && sizes.norm_epsilon < 1))
         fail("a norm's epsilon from 0 to 1", sizes.norm_epsilon);
     if (!(sizes.dropout >= 0 && sizes.dropout < 1)) fail("a dropout of 0 or more, below 1", sizes.dropout);
@@ -285,6 +335,9 @@ inline TransformerSizes resolved(TransformerSizes sizes, Positions positions = P
     require_finite("a hidden width of a shared expert", sizes.shared_hidden);
     require_finite("a capacity factor of experts", sizes.capacity_factor);
     if (!(std::abs(sizes.expert_scale) < 1e30)) fail("a finite scale of experts", sizes.expert_scale);
+    require("number of groups of experts", sizes.expert_groups);
+    require("number of groups that experts are chosen from", sizes.chosen_groups);
+    if (sizes.dense_layers != LayerSet()) require("hidden width of dense layers", sizes.dense_hidden);
     return sizes;
 }
 
@@ -319,6 +372,14 @@ TransformerSizes resolved_for(const TransformerSizes& given) {
         throw ShapeError("transformer: expected " + std::string(C::mixture_of_experts ? "" : "no ") +
                          "experts for a token, as the configuration's type says, got " +
                          std::to_string(sizes.experts_per_token));
+    if (C::latent_attention != (sizes.latent_width > 0))
+        throw ShapeError("transformer: expected " + std::string(C::latent_attention ? "a" : "no") +
+                         " width of latent attention, as the configuration's type says, got " +
+                         std::to_string(sizes.latent_width));
+    if (!C::has_dense_layers && sizes.dense_layers != LayerSet())
+        throw ShapeError(
+            "transformer: expected no dense layers among mixtures of experts, as the configuration's type "
+            "says, got some");
     detail::require_extents(sizes_of<C>(), sizes);
     return sizes;
 }
@@ -334,7 +395,9 @@ constexpr std::int64_t norm_parameter_count(const TransformerSizes& s) {
     const std::int64_t query_key_norm = C::query_key_norm == QueryKeyNorm::none   ? 0
                                         : C::query_key_norm == QueryKeyNorm::head ? 2 * s.head_width
                                                                                   : query + key;
-    return s.depth * query_key_norm +
+    const std::int64_t latent_norm =
+        C::latent_attention ? std::int64_t{s.latent_width} + s.query_latent_width : 0;
+    return s.depth * (query_key_norm + latent_norm) +
            (std::int64_t{s.depth} * block_norms + last_norms) * norm_vectors * s.width;
 }
 
@@ -342,17 +405,33 @@ constexpr std::int64_t norm_parameter_count(const TransformerSizes& s) {
 template <class C = TransformerDefaults>
 constexpr std::int64_t router_parameter_count(const TransformerSizes& s) {
     if (!C::mixture_of_experts) return 0;
-    return std::int64_t{s.depth} * s.experts * (std::int64_t{s.width} + (C::router_bias ? 1 : 0));
+    return std::int64_t{s.depth - s.dense_layers.count(s.depth)} * s.experts *
+           (std::int64_t{s.width} + (C::router_bias ? 1 : 0));
 }
+
+namespace detail {
+
+/// Number of elements of the matrices of a layer's latent attention: each is used once for a token.
+constexpr std::int64_t latent_matrix_elements(const TransformerSizes& s) {
+    const std::int64_t width = s.width, heads = s.heads, query = heads * s.head_width,
+                       value = heads * s.value_width, plain = query - heads * s.rotary_width;
+    return (s.query_latent_width > 0 ? (width + query) * s.query_latent_width : width * query) +
+           width * (s.latent_width + s.rotary_width) + (plain + value) * s.latent_width + value * width;
+}
+
+}  // namespace detail
 
 /// Number of parameters of a Transformer of these sizes, worked out, with the features of C.
 template <class C = TransformerDefaults>
 constexpr std::int64_t parameter_count(const TransformerSizes& s) {
     const std::int64_t width = s.width, hidden = s.hidden, query = std::int64_t{s.heads} * s.head_width,
                        key = std::int64_t{s.key_value_heads} * s.head_width;
-    const std::int64_t attention = 2 * width * (query + key) +
-                                   (C::query_key_value_bias ? query + 2 * key : 0) +
-                                   (C::attention_output_bias ? width : 0);
+    const std::int64_t attention =
+        C::latent_attention
+            ? detail::latent_matrix_elements(s) +
+                  (s.latent_bias ? width + s.query_latent_width + s.latent_width + s.rotary_width : 0)
+            : 2 * width * (query + key) + (C::query_key_value_bias ? query + 2 * key : 0) +
+                  (C::attention_output_bias ? width : 0);
     constexpr int ups = is_gated(C::feed_forward) ? 2 : 1;
     const std::int64_t feed_forward =
         C::mixture_of_experts
@@ -361,8 +440,9 @@ constexpr std::int64_t parameter_count(const TransformerSizes& s) {
             : (ups + 1) * width * hidden + (C::feed_forward_bias ? ups * hidden + width : 0);
     const std::int64_t embedding = width * s.vocabulary * (s.tied ? 1 : 2) +
                                    (C::positions == Positions::learned ? width * s.context : 0);
-    return embedding + s.depth * (attention + feed_forward) + router_parameter_count<C>(s) +
-           norm_parameter_count<C>(s);
+    const std::int64_t dense = C::has_dense_layers ? s.dense_layers.count(s.depth) : 0;
+    return embedding + s.depth * attention + (s.depth - dense) * feed_forward +
+           dense * 3 * width * s.dense_hidden + router_parameter_count<C>(s) + norm_parameter_count<C>(s);
 }
 
 }  // namespace tenon

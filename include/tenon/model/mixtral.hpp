@@ -1,6 +1,7 @@
 #pragma once
 
 #include <tenon/model/published.hpp>
+#include <tenon/nn/mixture_of_experts.hpp>
 
 namespace tenon {
 

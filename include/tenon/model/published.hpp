@@ -58,10 +58,9 @@ inline constexpr CheckpointNames llama_names{
 };
 
 /// The names of mixtures of experts, of files that have a tensor for each expert's layers, or of
-/// transformers' own, which joins them.
+/// transformers' own, which joins them. Layers that are dense among them are called as others.
 inline constexpr CheckpointNames mixture_names = [] {
     CheckpointNames names = llama_names;
-    names.gate = names.up = names.down = {};
     names.router = names.joined_router = "mlp.gate";
     names.experts = "mlp.experts.";
     names.expert_gate = "gate_proj";

@@ -14,16 +14,16 @@ public:
           window_(sizes.window),
           windowless_(sizes.windowless_layers),
           unturned_(sizes.unturned_layers),
-          usual_(sizes.context, sizes.head_width, frequencies_) {
+          usual_(sizes.context, sizes.turned_head_width(), frequencies_) {
         if (window_ > 0 && sizes.window_rotary_base > 0)
-            windowed_ = Table(sizes.context, sizes.head_width,
+            windowed_ = Table(sizes.context, sizes.turned_head_width(),
                               RotaryFrequencies(sizes.window_rotary_base, sizes.rotary_width));
         else
             windowed_ = usual_;
         if (unturned_ != LayerSet())  // no pair is turned
-            none_ = Table(sizes.context, sizes.head_width, RotaryFrequencies(sizes.rotary_base, 0));
+            none_ = Table(sizes.context, sizes.turned_head_width(), RotaryFrequencies(sizes.rotary_base, 0));
         if (switches() && sizes.context > original())
-            long_ = Table(sizes.context, sizes.head_width, frequencies_, sizes.context);
+            long_ = Table(sizes.context, sizes.turned_head_width(), frequencies_, sizes.context);
     }
 
     using Table = RotaryTable<C, Device>;

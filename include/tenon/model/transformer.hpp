@@ -10,6 +10,7 @@
 #include <tenon/core/named_range.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/model/rotations.hpp>
+#include <tenon/nn/attention_of.hpp>
 #include <tenon/nn/block.hpp>
 #include <tenon/nn/initialize.hpp>
 #include <tenon/op/cross_entropy/logits.hpp>
@@ -35,8 +36,9 @@ public:
     using Setting = tenon::Setting<D, P, Tracking>;
     using Value = typename P::storage;
     using Gradient = typename P::gradient;
-    using Attention =
-        SelfAttention<Setting, C::width, C::heads, Resolved::key_value_heads, Resolved::head_width, C>;
+    using MakeAttention =
+        detail::AttentionOf<Setting, C::width, C::heads, Resolved::key_value_heads, Resolved::head_width, C>;
+    using Attention = typename MakeAttention::type;
     using Layer = Block<Setting, Attention, C::width, C::hidden, C>;
     using LastNorm = Norm<Setting, C::width, C::placement == NormPlacement::post ? NormKind::none : C::norm>;
     static constexpr bool is_tracked = Tracking::is_tracked;
@@ -174,18 +176,25 @@ private:
         options.attention.scale =
             static_cast<float>(sizes.attention_scale > 0 ? sizes.attention_scale : mup_scale);
         options.attention.soft_cap = static_cast<float>(sizes.attention_soft_cap);
-        const MixtureSizes mixture{{{.experts_per_token = sizes.experts_per_token,
-                                     .normalized = sizes.normalized_experts,
-                                     .scale = sizes.expert_scale},
-                                    sizes.capacity_factor},
-                                   sizes.experts,
-                                   sizes.shared_hidden};
+        const LatentSizes latent{sizes.latent_width, sizes.query_latent_width,
+                                 sizes.rotary_width, sizes.value_width,
+                                 sizes.latent_bias,  sizes.rotary_scaling.score_factor()};
+        MixtureSizes mixture{{{.experts_per_token = sizes.experts_per_token,
+                               .normalized = sizes.normalized_experts,
+                               .scale = sizes.expert_scale,
+                               .groups = sizes.expert_groups,
+                               .chosen_groups = sizes.chosen_groups,
+                               .group_score = sizes.group_score},
+                              sizes.capacity_factor},
+                             sizes.experts,
+                             sizes.shared_hidden};
         blocks.reserve(static_cast<std::size_t>(sizes.depth));
         for (int i = 0; i < sizes.depth; ++i) {
             options.attention.window = sizes.window_of(i);
-            blocks.emplace_back(
-                Attention(options, sizes.width, sizes.heads, sizes.key_value_heads, sizes.head_width),
-                sizes.norm_epsilon, sizes.width, sizes.hidden, mixture);
+            mixture.dense_hidden = sizes.dense_layers.has(i) ? sizes.dense_hidden : 0;
+            blocks.emplace_back(MakeAttention::make(options, sizes.width, sizes.heads, sizes.key_value_heads,
+                                                    sizes.head_width, latent),
+                                sizes.norm_epsilon, sizes.width, sizes.hidden, mixture);
         }
         if (!sizes.tied) head.emplace(Role::head, Extents(sizes.vocabulary, sizes.width));
         if (sizes.base_width > 0)

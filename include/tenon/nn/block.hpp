@@ -1,32 +1,11 @@
 #pragma once
 
 #include <tenon/nn/dropout.hpp>
-#include <tenon/nn/feed_forward.hpp>
-#include <tenon/nn/mixture_of_experts.hpp>
+#include <tenon/nn/feed_forward_of.hpp>
 #include <tenon/nn/norm.hpp>
 #include <tenon/nn/self_attention.hpp>
 
 namespace tenon {
-
-namespace detail {
-
-template <class Setting, auto Width, auto Hidden, class Features>
-struct FeedForwardOf {
-    using type = FeedForward<Setting, Width, Hidden, Features::feed_forward, Features::feed_forward_bias>;
-};
-template <class Setting, auto Width, auto Hidden, class Features>
-    requires(Features::mixture_of_experts)
-struct FeedForwardOf<Setting, Width, Hidden, Features> {
-    using type = MixtureOfExperts<Setting, Width, Hidden, Features::experts, Features>;
-};
-
-}  // namespace detail
-
-/// The numbers of a block's mixture of experts.
-struct MixtureSizes {
-    MixtureOptions options;
-    int experts = 0, shared_hidden = 0;
-};
 
 /// A block of a Transformer: attention, then the feed-forward layer, each added to the residual that passes
 /// through. Features (see DefaultFeatures) say where norms are, and whether both branches run in parallel.
@@ -39,7 +18,8 @@ class Block {
     using BranchNorm = Norm<Setting, Width, Features::norm>;
     using OutputNorm =
         Norm<Setting, Width, placement == NormPlacement::both ? Features::norm : NormKind::none>;
-    using FeedForwardLayer = typename detail::FeedForwardOf<Setting, Width, Hidden, Features>::type;
+    using MakeFeedForward = detail::FeedForwardOf<Setting, Width, Hidden, Features>;
+    using FeedForwardLayer = typename MakeFeedForward::type;
 
 public:
     Block(AttentionLayer attention_layer, double norm_epsilon, int width = bound_of(extent_code(Width)),
@@ -48,7 +28,7 @@ public:
           attention(std::move(attention_layer)),
           attention_output_norm(norm_epsilon, width),
           feed_forward_norm(norm_epsilon, width),
-          feed_forward(make_feed_forward(width, hidden, mixture)),
+          feed_forward(MakeFeedForward::make(width, hidden, mixture)),
           feed_forward_output_norm(norm_epsilon, width) {}
 
     /// A record is told what a mixture of experts does.
@@ -96,14 +76,6 @@ public:
     OutputNorm feed_forward_output_norm;
 
 private:
-    static FeedForwardLayer make_feed_forward(int width, int hidden,
-                                              [[maybe_unused]] const MixtureSizes& mixture) {
-        if constexpr (Features::mixture_of_experts)
-            return FeedForwardLayer(mixture.options, width, hidden, mixture.experts, mixture.shared_hidden);
-        else
-            return FeedForwardLayer(width, hidden);
-    }
-
     template <class X, class Record>
     auto fed(const X& x, [[maybe_unused]] Record& record) const {
         if constexpr (Features::mixture_of_experts)

@@ -86,6 +86,10 @@ struct DefaultFeatures {
     static constexpr bool mixture_of_experts = false;
     static constexpr RouterScore router_score = RouterScore::softmax;
     static constexpr bool router_bias = false, shared_expert = false, shared_expert_gate = false;
+    /// Some layers are no mixtures, but dense (see MixtureOrDense).
+    static constexpr bool has_dense_layers = false;
+    /// Keys and values are made of a narrow vector that all heads share (see LatentAttention).
+    static constexpr bool latent_attention = false;
     /// The embedding is multiplied by the root of the width, as in Gemma.
     static constexpr bool scaled_embedding = false;
     static constexpr Initializer initializer = Initializer::cs336;

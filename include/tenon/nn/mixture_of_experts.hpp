@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <tenon/nn/feed_forward.hpp>
+#include <tenon/nn/feed_forward_of.hpp>
 #include <tenon/nn/routing_record.hpp>
 #include <tenon/op/experts/dispatch.hpp>
 #include <tenon/op/experts/route.hpp>
@@ -15,14 +16,6 @@
 #include <tenon/op/view/view.hpp>
 
 namespace tenon {
-
-/// The numbers of a mixture of experts that are no extents of its parameters' types.
-struct MixtureOptions {
-    RouteOptions route;
-    /// An expert takes at most so many times the assignments that it would have if all were balanced, and
-    /// drops the others; 0: all (dropless).
-    double capacity_factor = 0;
-};
 
 /// A feed-forward layer of many, of which each token takes a few (Shazeer et al. 2017, "Outrageously large
 /// neural networks"): the sum over the chosen experts e of weight_e · down_e(f(gate_e x) · up_e x). Experts'
@@ -201,5 +194,18 @@ private:
             return shared.added(tokens, y);
     }
 };
+
+namespace detail {
+
+template <class Setting, auto Width, auto Hidden, class Features>
+    requires(Features::mixture_of_experts && !Features::has_dense_layers)
+struct FeedForwardOf<Setting, Width, Hidden, Features> {
+    using type = MixtureOfExperts<Setting, Width, Hidden, Features::experts, Features>;
+    static type make(int width, int hidden, const MixtureSizes& sizes) {
+        return type(sizes.options, width, hidden, sizes.experts, sizes.shared_hidden);
+    }
+};
+
+}  // namespace detail
 
 }  // namespace tenon

@@ -9,6 +9,7 @@
 
 #include <tenon/core/on_host.hpp>
 #include <tenon/expression/reduction.hpp>
+#include <tenon/nn/mixture_options.hpp>
 #include <tenon/op/experts/dispatch.hpp>
 #include <tenon/op/log_softmax/log_softmax.hpp>
 #include <tenon/op/view/view.hpp>
@@ -42,11 +43,6 @@ public:
 
 private:
     std::vector<RoutedTokens<Setting>> layers_;
-};
-
-/// Stands for a record that nobody asked for.
-struct NoRoutingRecord {
-    static constexpr bool is_kept = false;
 };
 
 /// How balanced the experts' work is: experts · the sum over experts of f p, where f is how many of a token's

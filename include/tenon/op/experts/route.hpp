@@ -3,6 +3,7 @@
 #include <limits>
 #include <string>
 
+#include <tenon/op/experts/route_options.hpp>
 #include <tenon/op/operation.hpp>
 #include <tenon/op/view/view.hpp>
 
@@ -11,22 +12,6 @@ namespace tenon {
 /// The choice of the experts that a token is sent to, by its scores (Shazeer et al. 2017, "Outrageously large
 /// neural networks").
 struct Route {};
-
-/// What stands for a group of experts when the best groups are chosen.
-enum class GroupScore {
-    maximum,         ///< the best of its experts' (DeepSeek-V2)
-    sum_of_best_two  ///< (DeepSeek-V3)
-};
-
-/// How experts are chosen for a token.
-struct RouteOptions {
-    int experts_per_token = 1;
-    bool normalized = false;  ///< whether a token's weights add up to 1, times the scale
-    double scale = 1;         ///< a factor of the weights
-    /// Experts are chosen from the best `chosen_groups` of so many groups of neighbours.
-    int groups = 1, chosen_groups = 1;
-    GroupScore group_score = GroupScore::maximum;
-};
 
 /// What kernels of Route are told.
 struct RouteProblem {

@@ -36,6 +36,18 @@ struct RotaryScaling {
     double scale = 0, scale_of_all = 0;  ///< yarn: if both are given, of its own amplitude
     double short_divisors[most_pairs] = {}, long_divisors[most_pairs] = {};
 
+    /// How much longer sequences raise what is multiplied with them, by YaRN.
+    double yarn_amplitude(double scale_of) const {
+        return factor > 1 ? 0.1 * scale_of * std::log(factor) + 1 : 1;
+    }
+    /// A factor of scores that is not in the amplitude of cosines and sines: that of elements which are not
+    /// turned (DeepSeek-AI 2024, "DeepSeek-V2").
+    double score_factor() const {
+        const double each =
+            kind == RotaryScalingKind::none || scale_of_all == 0 ? 1 : yarn_amplitude(scale_of_all);
+        return each * each;
+    }
+
     friend constexpr bool operator==(const RotaryScaling&, const RotaryScaling&) = default;
 };
 
@@ -97,8 +109,8 @@ public:
         if (s.amplitude > 0) return s.amplitude;
         if (s.kind == RotaryScalingKind::yarn)
             return s.scale != 0 && s.scale_of_all != 0
-                       ? yarn_amplitude(s.scale) / yarn_amplitude(s.scale_of_all)
-                       : yarn_amplitude(1);
+                       ? s.yarn_amplitude(s.scale) / s.yarn_amplitude(s.scale_of_all)
+                       : s.yarn_amplitude(1);
         if (s.kind == RotaryScalingKind::long_factors && s.factor > 1)
             return std::sqrt(1 + std::log(s.factor) / std::log(s.original_context));
         return 1;
@@ -146,9 +158,6 @@ private:
         low = std::max(low, 0.0), high = std::min(high, width_ - 1.0);
         if (low == high) high += 0.001;  // as published
         return std::clamp((i - low) / (high - low), 0.0, 1.0);
-    }
-    double yarn_amplitude(double scale) const {
-        return scaling_.factor > 1 ? 0.1 * scale * std::log(scaling_.factor) + 1 : 1;
     }
 
     static constexpr double two_pi = 6.283185307179586476925;
