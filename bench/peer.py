@@ -7,23 +7,54 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 
+class Experts(nn.Module):
+    """A mixture of experts in bfloat16, dropless: rows sorted by expert, one product of groups for each matrix."""
+
+    def __init__(self, width, hidden, experts, chosen):
+        super().__init__()
+        self.chosen, self.router = chosen, nn.Linear(width, experts, bias=False)
+        self.gate_up = nn.Parameter(0.02 * torch.randn(experts, 2 * hidden, width))
+        self.down = nn.Parameter(0.02 * torch.randn(experts, width, hidden))
+
+    def forward(self, x):
+        tokens = x.flatten(0, 1)
+        weights, experts = F.softmax(self.router(tokens).float(), -1).topk(self.chosen, -1)
+        order = experts.flatten().argsort()
+        ends = torch.bincount(experts.flatten(), minlength=len(self.down)).cumsum(0).to(torch.int32)
+        rows = tokens[order // self.chosen].to(torch.bfloat16)
+        gate, up = torch._grouped_mm(rows, self.gate_up.to(rows.dtype).transpose(-2, -1), offs=ends).chunk(2, -1)
+        y = torch._grouped_mm(F.silu(gate) * up, self.down.to(rows.dtype).transpose(-2, -1), offs=ends)
+        y = y * weights.flatten()[order, None]
+        # Back to where the rows came from: a permutation, so that no sums race.
+        y = y[order.argsort()].unflatten(0, (-1, self.chosen)).sum(1)
+        return y.view(x.shape)
+
+
 class Block(nn.Module):
-    def __init__(self, width, heads, hidden, llama):
+    def __init__(self, width, heads, hidden, llama, experts=0, chosen=0):
         super().__init__()
         self.heads, self.llama = heads, llama
+        self.experts = Experts(width, hidden, experts, chosen) if experts else None
+        self.query_norm, self.key_norm = (nn.RMSNorm(width) for _ in range(2)) if experts else (None, None)
         norm = nn.RMSNorm if llama else nn.LayerNorm
         self.norm1, self.norm2 = norm(width), norm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width, bias=not llama), nn.Linear(width, width, bias=not llama)
-        self.up = nn.Linear(width, 2 * hidden if llama else hidden, bias=not llama)
-        self.down = nn.Linear(hidden, width, bias=not llama)
+        if not experts:
+            self.up = nn.Linear(width, 2 * hidden if llama else hidden, bias=not llama)
+            self.down = nn.Linear(hidden, width, bias=not llama)
 
     def forward(self, x, cos, sin):
         batch, time, width = x.shape
-        q, k, v = (t.view(batch, time, self.heads, -1).transpose(1, 2) for t in self.qkv(self.norm1(x)).split(width, 2))
+        q, k, v = self.qkv(self.norm1(x)).split(width, 2)
+        if self.experts:
+            q, k = self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype)
+        q, k, v = (t.view(batch, time, self.heads, -1).transpose(1, 2) for t in (q, k, v))
         if self.llama:
             q, k = turn(q, cos, sin), turn(k, cos, sin)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(attended.transpose(1, 2).reshape(batch, time, width))
+        if self.experts:
+            return x + self.experts(self.norm2(x))
         h = self.up(self.norm2(x))
         if self.llama:
             gate, up = h.chunk(2, -1)
@@ -32,14 +63,14 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    """GPT-2's features, or Llama's; returns the loss."""
+    """GPT-2's features, or Llama's, or with experts OLMoE's; returns the loss."""
 
-    def __init__(self, vocabulary, context, width, depth, heads, hidden, llama):
+    def __init__(self, vocabulary, context, width, depth, heads, hidden, llama, experts=0, chosen=0):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
         self.positions = None if llama else nn.Embedding(context, width)
         self.norm = nn.RMSNorm(width) if llama else nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(Block(width, heads, hidden, llama) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, hidden, llama, experts, chosen) for _ in range(depth))
         self.head = nn.Linear(width, vocabulary, bias=False)
         if not llama:
             self.head.weight = self.embedding.weight

@@ -1,13 +1,14 @@
 // Times a training step on random tokens: forward and backward passes, clipping to a norm of 1, and AdamW, in
 // bf16 with master weights in f32.
 //
-//     training_step gpt2|llama|tinystories|xl [STEPS] [--eager]
+//     training_step gpt2|llama|tinystories|xl|olmoe [STEPS] [--eager]
 //
 // gpt2: GPT-2 124M, vocabulary 50,304, batch 32, time 1024. llama: Llama's features in the dimensions of
 // GPT-2 124M, vocabulary 32,000, batch 64, time 512. tinystories: CS336's model, batch 256, time 256. xl: 48
-// layers of width 1600, batch 8, time 512. Prints the median of the steps (15), timed by events after 4 that
-// are not; what one token costs is counted as 6 · parameters + 12 · layers · width · time. --eager gives the
-// GPU kernel by kernel what is else a replayed graph.
+// layers of width 1600, batch 8, time 512. olmoe: four layers of OLMoE-1B-7B, batch 4, time 4096. Prints the
+// median of the steps (15), timed by events after 4 that are not; what one token costs is counted as 6 ·
+// active parameters + 12 · layers · width · time. --eager gives the GPU kernel by kernel what is else a
+// replayed graph.
 
 #include <algorithm>
 #include <cstdio>
@@ -39,6 +40,10 @@ struct Xl : TransformerDefaults {
     static constexpr int vocabulary = 32'000, context = 512, width = 1600, depth = 48, heads = 25,
                          hidden = 4288;
 };
+struct OlmoESmall : OlmoE::Features {
+    static constexpr int vocabulary = 50'304, context = 4096, width = 2048, depth = 4, heads = 16,
+                         hidden = 1024, experts = 64, experts_per_token = 8;
+};
 
 template <class C, int batch>
 void measure(const char* name, int steps, bool is_eager) {
@@ -66,8 +71,10 @@ void measure(const char* name, int steps, bool is_eager) {
         times.push_back(events[i].milliseconds_since(events[i - 1]));
     std::sort(times.begin(), times.end());
     const double milliseconds = times[times.size() / 2], rate = batch * time / milliseconds * 1e3;
+    // Of a mixture of experts, those that a token does not take.
+    const double idle = 3.0 * C::depth * (C::experts - C::experts_per_token) * C::width * C::hidden;
     const double flops =
-        6.0 * static_cast<double>(parameter_count<Model>()) + 12.0 * C::depth * C::width * time;
+        6.0 * (static_cast<double>(parameter_count<Model>()) - idle) + 12.0 * C::depth * C::width * time;
     const auto peak = cuda::dense_peak_flops(cuda::device_properties().name);
     std::printf(
         "%s B%d T%d: %.0f tok/s, %.2f ms (%.2f to %.2f), MFU %.1f %%, peak memory %.2f GiB (%.2f GiB taken), "
@@ -96,8 +103,10 @@ int main(int count, char** values) try {
         measure<TinyStories, 256>("tinystories", steps, is_eager);
     } else if (name == "xl") {
         measure<Xl, 8>("xl", steps, is_eager);
+    } else if (name == "olmoe") {
+        measure<OlmoESmall, 4>("olmoe", steps, is_eager);
     } else {
-        std::fprintf(stderr, "usage: training_step gpt2|llama|tinystories|xl [STEPS] [--eager]\n");
+        std::fprintf(stderr, "usage: training_step gpt2|llama|tinystories|xl|olmoe [STEPS] [--eager]\n");
         return 1;
     }
 } catch (const Error& error) {

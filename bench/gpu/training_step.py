@@ -1,7 +1,7 @@
 """Compares training steps on a GPU with PyTorch's, compiled and eager, and with llm.c's, in the same run.
 
 usage: training_step.py PROGRAM [MODEL...] [--no-eager] [--blockwise] [--llmc TRAIN_GPT2CU]
-PROGRAM: the compiled training_step.cu. Needs PyTorch. MODEL: gpt2, llama, tinystories and xl (all). TRAIN_GPT2CU:
+PROGRAM: the compiled training_step.cu. Needs PyTorch. MODEL: gpt2, llama, tinystories, xl and olmoe (all). TRAIN_GPT2CU:
 llm.c's program, for gpt2 (bf16, its defaults, on random tokens).
 Each runs in a process of its own. Prints medians of 15 steps in tokens a second, the ratio of tenon's to each, and the
 most memory that tensors took. PyTorch runs under autocast to bfloat16: its weights, their gradients and the residual
@@ -11,11 +11,12 @@ model as a whole takes minutes (xl).
 """
 import argparse, array, os, random, re, statistics, subprocess, sys, tempfile, time
 
-models = {  # vocabulary, time, width, depth, heads, hidden, is Llama-like; batch
+models = {  # vocabulary, time, width, depth, heads, hidden, is Llama-like, experts and those of a token; batch
     "gpt2": ((50_304, 1024, 768, 12, 12, 3072, False), 32),
     "llama": ((32_000, 512, 768, 12, 12, 2048, True), 64),
     "tinystories": ((10_000, 256, 512, 4, 16, 1344, True), 256),
     "xl": ((32_000, 512, 1600, 48, 25, 4288, True), 8),
+    "olmoe": ((50_304, 4096, 2048, 4, 16, 1024, True, 64, 8), 4),
 }
 
 

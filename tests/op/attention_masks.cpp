@@ -308,6 +308,47 @@ TEST_CASE_TEMPLATE("masks of half types are those of f32", T, bf16, f16) {
     CHECK(support::values(attention(one, one, one)) == support::values(attention(packed, packed, packed)));
 }
 
+TEST_CASE_TEMPLATE("masks of half types over many tiles are those of f32", T, bf16, f16) {
+    constexpr int time = support::is_cpu ? 140 : 700, heads = 4, groups = 2;
+    auto document_start = Tensor<int, Shape<2, time>>::uninitialized();
+    for (int b = 0; b < 2; ++b)
+        for (int t = 0; t < time; ++t) document_start(b, t) = t < 67 + b ? 0 : t < 131 ? 67 + b : 131;
+    const auto documents = to_device<Device>(document_start);
+    const Padding padding{Tensor<int, Shape<2>, Device>::of({time - 9, 77})};
+    const Allowed some = some_allowed(2, 1, time, time);
+    const auto agrees = [&](int width, const AttentionOptions& options, const auto&... masks) {
+        const auto q = numbers<T, Heads>(1, 2, time, heads, width),
+                   k = numbers<T, Heads>(2, 2, time, groups, width),
+                   v = numbers<T, Heads>(3, 2, time, groups, width);
+        const Parameter a(q), b(k), c(v);
+        const Parameter wide_a(cast<float>(q)), wide_b(cast<float>(k)), wide_c(cast<float>(v));
+        const auto y = attention(a, b, c, options, masks...);
+        const auto wide = attention(wide_a, wide_b, wide_c, options, masks...);
+        CHECK(support::is_rounded(detach(y), detach(wide)));
+        const auto seed = support::values(numbers<T, Shape<dyn>>(4, static_cast<int>(y.size())));
+        backward(y, support::seed_of(y, seed));
+        backward(attention(wide_a, wide_b, wide_c, options, masks...), support::seed_of(wide, seed));
+        CHECK(relative_error(a.accumulated_gradient(), wide_a.accumulated_gradient()) < 0x1p-6);
+        CHECK(relative_error(b.accumulated_gradient(), wide_b.accumulated_gradient()) < 0x1p-6);
+        CHECK(relative_error(c.accumulated_gradient(), wide_c.accumulated_gradient()) < 0x1p-6);
+    };
+    for (const int width : {64, 128}) {
+        INFO("width ", width);
+        agrees(width, {});
+        agrees(width, {.window = 100});
+        agrees(width, {.window = 3});
+        agrees(width, {.alibi = true});
+        agrees(width, {.scale = 2, .soft_cap = 3});
+        agrees(width, {}, padding);
+        agrees(width, {}, documents);
+        agrees(width, {.window = 50}, documents, padding);
+        agrees(width, full);
+        agrees(width, full, padding);
+        agrees(width, full, some);
+        agrees(width, {.scale = 2, .alibi = true, .window = 90, .soft_cap = 3}, some, padding);
+    }
+}
+
 TEST_CASE("a mask may be gone by the time of the backward pass") {
     const auto q = parameter<Heads>(1, 2, 6, 2, 4);
     const auto y = [&] {

@@ -118,6 +118,26 @@ TEST_CASE("the gradient of a view goes into the place that it shows") {
     CHECK(gradient_error([](auto a) { return Tensor(slice<2>(a, 0, 3) * slice<2>(a, 1, 4)); }, x) < 1e-6);
 }
 
+TEST_CASE_TEMPLATE("halves of rows, of every alignment, give their gradients side by side", T, float, bf16) {
+    using Matrix = Shape<dyn, dyn>;
+    for (const int width : {1, 4, 5, 8, 24}) {
+        const Parameter x(numbers<T, Matrix>(1, 3, 2 * width + 1));
+        const Tensor h = x * 1;
+        const Tensor y = slice<1>(h, 0, width) - slice<1>(h, width, 2 * width);
+        const auto seed = support::values(numbers<T, Shape<dyn>>(2, 3 * width));
+        backward(y, support::seed_of(y, seed));
+        for (int row = 0; row < 3; ++row)
+            for (int i = 0; i < 2 * width + 1; ++i) {
+                const double expected =
+                    i == 2 * width
+                        ? 0
+                        : (i < width ? 1 : -1) *
+                              seed[static_cast<std::size_t>(row * width + (i < width ? i : i - width))];
+                CHECK(at(x.accumulated_gradient(), row, i) == expected);
+            }
+    }
+}
+
 TEST_CASE("views of parameters and of unnamed expressions") {
     const auto x = parameter<Shape<2, 3>>(1);
     const auto t = transpose(x);

@@ -25,6 +25,17 @@ __global__ void copy_units(const Unit<bytes>* from, Unit<bytes>* to,
     to[at.in[1]] = from[at.in[0]];
 }
 
+/// Adds N neighbouring elements a thread into a gradient, in which others lie where `places` says.
+template <int N, class G>
+__global__ void add_packs(const G* from, const __grid_constant__ IndexSpace<1> places, std::int64_t offset,
+                          std::int64_t packs, Contribution<G> to) {
+    const std::int64_t number = thread_number();
+    if (number >= packs) return;
+    ComputeOf<G> values[N];
+    load(from + number * N, values);
+    contribute(to, offset + places.offsets(number).in[0], values);
+}
+
 /// The squares that a transposing copy goes by: so wide that enough is read at once.
 template <int bytes>
 struct CopySquare {
@@ -95,6 +106,7 @@ struct Kernel<View, Cuda> {
         if (!to.accumulate && !to.wide && sum.length == 1)
             return copy(ArrayView<const G>{from, extents, packed},
                         ArrayView<G>{to.data + offset, extents, strides});
+        if (sum.length == 1) return add_in_packs(from, extents, strides, offset, to);
         sum.finish.to = to;
         cuda::reduce_axes(sum);
     }
@@ -107,6 +119,29 @@ struct Kernel<View, Cuda> {
     }
 
 private:
+    /// The same where nothing adds up but what is there.
+    template <class G>
+    static void add_in_packs(const G* from, const Extents& extents, const Strides& strides,
+                             std::int64_t offset, const Contribution<G>& to) {
+        constexpr int n = 16 / sizeof(G);
+        const int last = extents.rank - 1;
+        std::int64_t steps = last >= 0 && strides[last] == 1 ? offset | extents[last] : 1;
+        for (int axis = 0; axis < last; ++axis)
+            if (extents[axis] != 1) steps |= strides[axis];
+        const bool has_packs = steps % n == 0 && cuda::is_aligned<n>(from) &&
+                               (to.wide ? cuda::is_aligned<n>(to.wide) : cuda::is_aligned<n>(to.data));
+        cuda::IndexSpace<1> places;
+        for (int axis = 0; axis < last; ++axis) places.append(extents[axis], strides[axis]);
+        if (last >= 0 && has_packs)
+            places.append(extents[last] / n, n);
+        else if (last >= 0)
+            places.append(extents[last], strides[last]);
+        const std::int64_t packs = extents.count() / (has_packs ? n : 1);
+        constexpr int threads = 256;
+        cuda::launch(has_packs ? cuda::add_packs<n, G> : cuda::add_packs<1, G>,
+                     {cuda::blocks_for(packs, threads, packs), threads}, from, places, offset, packs, to);
+    }
+
     // Of any element type. Outside of the template, so that it is compiled once.
     static void copy_bytes(const void* from, const Strides& from_strides, void* to, const Strides& to_strides,
                            const Extents& extents, int bytes) {
