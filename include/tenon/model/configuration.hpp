@@ -47,6 +47,7 @@ struct TransformerDefaults : DefaultFeatures {
     static constexpr double window_rotary_base = 0;    ///< of layers with the window, unscaled; 0: as others
     static constexpr LayerSet windowless_layers = {};  ///< that attend to all of the past nonetheless
     static constexpr LayerSet unturned_layers = {};    ///< without rotary positions, or any
+    static constexpr int token_types = 0;              ///< of an Encoder's tokens
 };
 
 /// A Transformer's numbers as values.
@@ -66,6 +67,7 @@ struct TransformerSizes {
     int experts = 0, experts_per_token = 0, shared_hidden = 0;
     bool normalized_experts = false;
     double expert_scale = 1, capacity_factor = 0;
+    int token_types = 0;
 
     /// The window of a layer's attention; 0: all of the past.
     constexpr int window_of(int layer) const { return windowless_layers.has(layer) ? 0 : window; }
@@ -77,7 +79,8 @@ struct TransformerSizes {
 template <class Features = TransformerDefaults>
 struct DynamicTransformer : Features {
     static constexpr auto vocabulary = dyn, context = dyn, width = dyn, depth = dyn, heads = dyn,
-                          key_value_heads = dyn, head_width = dyn, hidden = dyn, experts = dyn;
+                          key_value_heads = dyn, head_width = dyn, hidden = dyn, experts = dyn,
+                          token_types = dyn;
 };
 
 /// The configuration with these features and numbers known at compile time: `StaticTransformer<sizes>` for a
@@ -103,6 +106,7 @@ struct StaticTransformer : Features {
                          shared_hidden = sizes.shared_hidden;
     static constexpr bool normalized_experts = sizes.normalized_experts;
     static constexpr double expert_scale = sizes.expert_scale, capacity_factor = sizes.capacity_factor;
+    static constexpr int token_types = sizes.token_types;
 };
 
 /// Whether two configurations have the same features: whether the parameters of models of theirs mean the
@@ -223,6 +227,7 @@ constexpr TransformerSizes sizes_of() {
     sizes.normalized_experts = C::normalized_experts;
     sizes.expert_scale = C::expert_scale;
     sizes.capacity_factor = C::capacity_factor;
+    sizes.token_types = number(C::token_types);
     return sizes;
 }
 
@@ -307,6 +312,7 @@ namespace detail {
     require("head width", own.head_width, given.head_width);
     require("hidden width", own.hidden, given.hidden);
     require("number of experts", own.experts, given.experts);
+    require("number of token types", own.token_types, given.token_types);
 }
 
 }  // namespace detail
