@@ -176,6 +176,13 @@ using ArchitectureAt = decltype(detail::architecture_at<index>(Architectures()))
 template <int index>
 using EncoderAt = decltype(detail::architecture_at<index>(Encoders()));
 
+/// Throws Error for an encoder, which does not write.
+inline void require_decoder(const Architecture& architecture) {
+    if (architecture.is_encoder)
+        throw Error("expected a decoder, which writes text, got " + std::string(architecture.name) +
+                    ", an encoder");
+}
+
 /// Calls f with a decoder's architecture that has the features of the one that was found, as a value of its
 /// type, and returns what f does: where a model's features are read from a file. Of architectures with the
 /// same features it is the first, so that f compiles once for each Features; name, sizes and names are those
@@ -186,13 +193,11 @@ using EncoderAt = decltype(detail::architecture_at<index>(Encoders()));
 ///         …
 ///     });
 ///
-/// Throws Error for an encoder, which does not write.
+/// Throws Error for an encoder.
 template <class F>
 auto visit_architecture(const Architecture& architecture, F&& f) {
     if (!architecture) throw Error("visit_architecture: expected a known architecture, got none");
-    if (architecture.is_encoder)
-        throw Error("expected a decoder, which writes text, got " + std::string(architecture.name) +
-                    ", an encoder");
+    require_decoder(architecture);
     return detail::visit_architecture<Architectures>(architecture.index, f, Architectures());
 }
 
