@@ -47,6 +47,7 @@ int generate(int count, char** values) {
 
         const OwnedConfiguration configuration = read_configuration(folder + "/config.json");
         const Architecture architecture = require_architecture(configuration.table());
+        require_decoder(architecture);
         const Tokenizer tokenizer(read_gpt2_files(folder));
         std::vector<std::int32_t> ids;
         for (TokenId id : tokenizer.encode_ids(prompt)) ids.push_back(static_cast<std::int32_t>(id));

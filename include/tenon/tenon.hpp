@@ -32,6 +32,7 @@
 #include <tenon/model/configuration.hpp>
 #include <tenon/model/configuration_table.hpp>
 #include <tenon/model/cs336.hpp>
+#include <tenon/model/encoder.hpp>
 #include <tenon/model/gpt2.hpp>
 #include <tenon/model/llama.hpp>
 #include <tenon/model/transformer.hpp>
@@ -44,12 +45,15 @@
 #include <tenon/nn/initialize_cpu.hpp>
 #include <tenon/nn/latent_attention.hpp>
 #include <tenon/nn/linear.hpp>
+#include <tenon/nn/masked.hpp>
 #include <tenon/nn/mixture_of_experts.hpp>
 #include <tenon/nn/mixture_or_dense.hpp>
 #include <tenon/nn/norm.hpp>
+#include <tenon/nn/pooling.hpp>
 #include <tenon/nn/routing_record.hpp>
 #include <tenon/nn/self_attention.hpp>
 #include <tenon/nn/setting.hpp>
+#include <tenon/nn/token_mask.hpp>
 #include <tenon/nn/visitor.hpp>
 #include <tenon/op/attention/attention.hpp>
 #include <tenon/op/attention/cpu.hpp>

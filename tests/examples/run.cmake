@@ -1,4 +1,4 @@
-# Trains, generates and tokenizes in FOLDER, then gives the programs what they cannot take.
+# Trains, generates, tokenizes and embeds in FOLDER, then gives the programs what they cannot take.
 
 file(REMOVE_RECURSE "${FOLDER}")
 file(MAKE_DIRECTORY "${FOLDER}")
@@ -364,3 +364,51 @@ foreach(ids "12 400 3" "-1" "12x" "99999999999999999999")
     file(WRITE "${input}" "${ids}")
     refuse("expected a token id" "${TOKENIZE}" decode --tokenizer "${tokenizer}")
 endforeach()
+
+# A small encoder gets a tokenizer of letters, and embeds.
+set(encoder "${FOLDER}/encoder")
+file(COPY "${ENCODER}/config.json" "${ENCODER}/model.safetensors" DESTINATION "${encoder}")
+set(vocabulary "\"[PAD]\": 0, \"[UNK]\": 1, \"[CLS]\": 2, \"[SEP]\": 3")
+set(id 4)
+foreach(letter a b c d e f g h i j k l m n o p q r s t u)
+    math(EXPR next "${id} + 1")
+    string(APPEND vocabulary ", \"${letter}\": ${id}, \"##${letter}\": ${next}")
+    math(EXPR id "${id} + 2")
+endforeach()
+set(template "{\"SpecialToken\": {\"id\": \"[CLS]\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, \
+{\"SpecialToken\": {\"id\": \"[SEP]\", \"type_id\": 0}}")
+file(WRITE "${encoder}/tokenizer.json" "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \
+\"added_tokens\": [], \"normalizer\": null, \"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"}, \
+\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [${template}], \"pair\": [${template}], \
+\"special_tokens\": {\"[CLS]\": {\"id\": \"[CLS]\", \"ids\": [2], \"tokens\": [\"[CLS]\"]}, \
+\"[SEP]\": {\"id\": \"[SEP]\", \"ids\": [3], \"tokens\": [\"[SEP]\"]}}}, \"decoder\": null, \
+\"model\": {\"type\": \"WordPiece\", \"unk_token\": \"[UNK]\", \"continuing_subword_prefix\": \"##\", \
+\"max_input_chars_per_word\": 100, \"vocab\": {${vocabulary}}}}")
+set(embed "${EMBED}" --model "${encoder}")
+run(similar ${embed} "a cat" "a cat on a mat" "dogs" --most 1)
+if(NOT similar MATCHES "^a cat\n  +[-0-9.]+  [^\n]+\na cat on a mat\n  [^\n]+\ndogs\n  [^\n]+\n$")
+    message(FATAL_ERROR "embed wrote \"${similar}\"")
+endif()
+file(WRITE "${FOLDER}/sentences.txt" "a cat on a mat\ndogs\n\n")
+run(text ${embed} --file "${FOLDER}/sentences.txt" --format text)
+string(REGEX MATCHALL "\n" lines "${text}")
+list(LENGTH lines count)
+run(json ${embed} --file "${FOLDER}/sentences.txt" --format json --batch 1)
+if(NOT count EQUAL 3 OR NOT json MATCHES "^{\"text\": \"a cat on a mat\", \"embedding\": \\[[-0-9.e]+, ")
+    message(FATAL_ERROR "embed wrote \"${text}\" and \"${json}\"")
+endif()
+run(output ${embed} --file "${FOLDER}/sentences.txt" --format binary --out "${FOLDER}/embeddings")
+file(SIZE "${FOLDER}/embeddings" size)
+if(NOT size EQUAL 252)  # 3 embeddings of 21 numbers
+    message(FATAL_ERROR "embed wrote ${size} bytes")
+endif()
+run(help "${EMBED}" --help)
+refuse("expected --model" "${EMBED}" "a sentence")
+set(input "${empty}")
+refuse("expected sentences" ${embed})
+refuse("--format" ${embed} "a" --format xml)
+refuse("no such.txt" ${embed} --file "${FOLDER}/no such.txt")
+refuse("expected an encoder, got llama, a decoder" "${EMBED}" --model "${model}" "a")
+refuse("expected a decoder, which writes text, got bert, an encoder" "${GENERATE}" "a" --model "${encoder}")
+file(WRITE "${encoder}/modules.json" "[{\"type\": \"models.Transformer\", \"path\": \"\"}, {\"type\": \"models.WordWeights\", \"path\": \"\"}]")
+refuse("modules.json: 1.type: expected" ${embed} "a")

@@ -211,12 +211,37 @@ TEST_CASE("scaled positions make room for the longer sequences that they are for
 }
 
 TEST_CASE("an unknown architecture is named, with those that are supported") {
-    CHECK(message_for(small("bert")) ==
+    CHECK(message_for(small("bart")) ==
           "config.json: model_type: expected one of cs336, deepseek_v2, deepseek_v3, gemma2, gemma3_text, "
-          "gpt2, gpt_neox, llama, "
-          "mistral, mixtral, olmo2, olmoe, phi3, qwen2, qwen3, qwen3_moe, smollm3, got bert");
-    CHECK_FALSE(find_architecture(configuration(small("bert")).table()));
-    CHECK(find_architecture(configuration(small("bert")).table()).name.empty());
+          "gpt2, gpt_neox, llama, mistral, mixtral, olmo2, olmoe, phi3, qwen2, qwen3, qwen3_moe, smollm3, "
+          "bert, got bart");
+    CHECK_FALSE(find_architecture(configuration(small("bart")).table()));
+    CHECK(find_architecture(configuration(small("bart")).table()).name.empty());
+}
+
+TEST_CASE("encoders are found as decoders are, and neither is taken for the other") {
+    const Architecture bert = found(small("bert", R"("type_vocab_size": 3, "layer_norm_eps": 1e-6)"));
+    CHECK(bert.is_encoder);
+    CHECK(bert.sizes.token_types == 3);
+    CHECK(bert.sizes.norm_epsilon == 1e-6);
+    CHECK(bert.sizes.tied);
+    CHECK(visit_encoder(bert, []<class A>(A) { return A::name; }) == "bert");
+    CHECK_FALSE(found(small("llama")).is_encoder);
+    const auto words = [](auto run) {
+        try {
+            run();
+        } catch (const Error& error) {
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    const auto ignore = []<class A>(A) {};
+    CHECK(words([&] { visit_architecture(bert, ignore); }) ==
+          "expected a decoder, which writes text, got bert, an encoder");
+    CHECK(words([&] { visit_encoder(found(small("llama")), ignore); }) ==
+          "expected an encoder, got llama, a decoder");
+    CHECK(message_for(small("bert", R"("is_decoder": true)")) ==
+          "config.json: is_decoder: expected false of bert, as others are not supported, got true");
 }
 
 TEST_CASE("a setting with a value that is not supported is named") {

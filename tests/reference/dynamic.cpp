@@ -1,6 +1,7 @@
 // A reference check with every extent dynamic: one program for all folders.
 
 #include "check.hpp"
+#include "check_encoder.hpp"
 
 int main(int count, char** values) {
     return reference::main_of_folder(count, values, [](const std::string& folder) {
@@ -10,6 +11,11 @@ int main(int count, char** values) {
             std::printf("%s: an architecture that is not supported yet\n", folder.c_str());
             return reference::skipped;
         }
+        if (architecture.is_encoder)
+            return tenon::visit_encoder(architecture, [&]<class A>(A) {
+                using C = tenon::DynamicTransformer<typename A::Features>;
+                return reference::check_encoder<C>(folder, architecture);
+            });
         using Batches = tenon::Shape<tenon::dyn, tenon::dyn>;
         return tenon::visit_architecture(architecture, [&]<class A>(A) {
             using C = tenon::DynamicTransformer<typename A::Features>;

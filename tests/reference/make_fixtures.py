@@ -9,7 +9,8 @@ import json, math, pathlib, sys
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, CONFIG_MAPPING, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (AutoModelForCausalLM, BertConfig, BertForMaskedLM, BertModel, CONFIG_MAPPING, GPT2Config,
+                          GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM)
 
 here = pathlib.Path(__file__).parent / "fixtures"
 
@@ -62,6 +63,41 @@ def make_decoder(name, seed, kind, length=13, generated=20, **sizes):
         num_key_value_heads=2, max_position_embeddings=32, initializer_range=0.2, attn_implementation="eager",
         bos_token_id=1, eos_token_id=2, pad_token_id=None) | sizes)
     make_checkpoint(name, seed, config, AutoModelForCausalLM.from_config, length, generated)
+
+
+def make_encoder(name, seed, kind, mask, length=13, **sizes):
+    """BERT; `mask(sequence, position)` says where tokens are. What predicts masked tokens has loss and gradients."""
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        return
+    torch.manual_seed(seed)
+    folder = here / name
+    config = BertConfig(**dict(
+        vocab_size=47, hidden_size=20, intermediate_size=26, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=32, initializer_range=0.2, attn_implementation="eager") | sizes)
+    model = kind(config).float().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    model.save_pretrained(folder)
+
+    tokens = torch.tensor([[mask(sequence, position) for position in range(length)] for sequence in range(3)])
+    # Token 0 is padding: elsewhere PyTorch would give it no gradient.
+    ids = torch.randint(1, config.vocab_size, (3, length)) * tokens
+    types = torch.randint(0, config.type_vocab_size, (3, length))
+    inputs = dict(input_ids=ids, attention_mask=tokens.long(), token_type_ids=types)
+    encoder = model.bert if kind is BertForMaskedLM else model
+    states = encoder(**inputs)
+    expected = inputs | dict(last_hidden_state=states.last_hidden_state.detach())
+    if states.pooler_output is not None:
+        expected |= dict(pooler_output=states.pooler_output.detach())
+    if kind is BertForMaskedLM:
+        labels = torch.where(tokens & (torch.rand(3, length) < 0.4), torch.randint(0, config.vocab_size, (3, length)), -100)
+        result = model(**inputs, labels=labels)
+        result.loss.backward()
+        gradients = {k: p.grad.clone() for k, p in model.named_parameters() if p.grad is not None}
+        save_file(gradients, folder / "grads.safetensors")
+        expected |= dict(labels=labels, logits=result.logits.detach(), loss=result.loss.detach().reshape(1))
+    save_file({k: v.contiguous() for k, v in expected.items()}, folder / "reference.safetensors")
 
 
 def rms_norm(x, gain, epsilon):
@@ -216,3 +252,12 @@ make_deepseek("deepseek_v3_yarn", 28, "deepseek_v3", n_group=1, topk_group=1, q_
               attention_bias=True, rope_interleave=False, max_position_embeddings=64, n_shared_experts=1,
               rope_parameters=dict(rope_type="yarn", rope_theta=100.0, factor=4.0, original_max_position_embeddings=16,
                                    mscale=1.0, mscale_all_dim=0.8))
+
+# Encoders, with the heads that they are published with, and padding behind, before and amid the tokens.
+make_encoder("bert_pooler", 24, BertModel, lambda sequence, position: position < 13 - 4 * sequence,
+             num_hidden_layers=3, hidden_size=21, num_attention_heads=3, type_vocab_size=3, layer_norm_eps=1e-5)
+make_encoder("bert_without_pooler", 25, lambda config: BertModel(config, add_pooling_layer=False),
+             lambda sequence, position: position >= 5 * sequence, type_vocab_size=1)
+make_encoder("bert_masked_lm", 26, BertForMaskedLM, lambda sequence, position: sequence == 0 or position % 4 != sequence)
+make_encoder("bert_masked_lm_untied", 27, BertForMaskedLM, lambda sequence, position: position < 9 + sequence,
+             num_hidden_layers=1, tie_word_embeddings=False)

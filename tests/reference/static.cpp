@@ -1,6 +1,7 @@
 // A reference check with the shapes of one folder as types: its configuration is compiled in.
 
 #include "check.hpp"
+#include "check_encoder.hpp"
 #include "configuration.hpp"
 
 namespace {
@@ -23,7 +24,10 @@ using Batches = BatchesOf<table.integer("batch_size", 0), table.integer("context
 
 template <bool is_known>
 int run(const std::string& folder) {
-    if constexpr (is_known) {
+    if constexpr (is_known && architecture.is_encoder) {
+        using Features = typename tenon::EncoderAt<is_known ? architecture.index : 0>::Features;
+        return reference::check_encoder<tenon::StaticTransformer<sizes, Features>>(folder, architecture);
+    } else if constexpr (is_known) {
         // Dependent, so that nobody looks for what is not known.
         using Features = typename tenon::ArchitectureAt<is_known ? architecture.index : 0>::Features;
         return reference::check<tenon::StaticTransformer<sizes, Features>, Batches>(folder, architecture,

@@ -103,9 +103,12 @@ CheckpointNames names_in(const Source& source, CheckpointNames names) {
     CheckpointNames other = names;
     other.prefix = {};
     if (!has(names, "embedding.weight") && has(other, "embedding.weight")) names = other;
+    const auto has_head = [&](const CheckpointNames& tried) {
+        return has(tried, "head.weight") || has(tried, "head.bias");
+    };
     other = names;
     other.head = names.head_otherwise;
-    if (!other.head.empty() && !has(names, "head.weight") && has(other, "head.weight")) names = other;
+    if (!other.head.empty() && !has_head(names) && has_head(other)) names = other;
     other = names;
     other.router = names.joined_router;
     other.experts = {};
@@ -225,16 +228,17 @@ void load_parameters(Model& model, const Source& source, const CheckpointNames& 
     detail::read_parameters<Model>(detail::placed_tensors(model, source, names), source.where());
 }
 
-/// A model of these sizes with the parameters of a checkpoint. Whether the checkpoint is of that model is
-/// looked at before memory for parameters is taken, so that a wrong configuration does not ask for it without
-/// bounds. Throws like `load_parameters`.
-template <class Model, class Source>
-Model load_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names) {
+/// A model of these sizes, and whatever else it is made from, with the parameters of a checkpoint. Whether
+/// the checkpoint is of that model is looked at before memory for parameters is taken, so that a wrong
+/// configuration does not ask for it without bounds. Throws like `load_parameters`.
+template <class Model, class Source, class... Options>
+Model load_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names,
+                 const Options&... options) {
     // Even a block without parameters takes memory.
     if (static_cast<std::size_t>(std::max(sizes.depth, 0)) > source.size())
         throw FileError(source.where() + ": expected the tensors of " + std::to_string(sizes.depth) +
                         " blocks, got " + std::to_string(source.size()) + " tensors");
-    Model model(sizes, UnallocatedParameters());
+    Model model(sizes, options..., UnallocatedParameters());
     const auto tensors = detail::placed_tensors(model, source, names);
     allocate_parameters(model);
     detail::read_parameters<Model>(tensors, source.where());

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include <tenon/model/bert.hpp>
 #include <tenon/model/cs336.hpp>
 #include <tenon/model/deepseek.hpp>
 #include <tenon/model/gemma2.hpp>
@@ -27,18 +28,22 @@ namespace tenon {
 template <class... A>
 struct ArchitectureList {};
 
-/// The architectures that checkpoints are read as: one file each, in alphabetical order.
+/// The decoders that checkpoints are read as (see Transformer): one file each, in alphabetical order.
 using Architectures = ArchitectureList<Cs336, DeepseekV2, DeepseekV3, Gemma2, Gemma3, Gpt2, GptNeoX, Llama,
                                        Mistral, Mixtral, Olmo2, OlmoE, Phi3, Qwen2, Qwen3, Qwen3Moe, SmolLm3>;
 
+/// The encoders that checkpoints are read as (see Encoder).
+using Encoders = ArchitectureList<Bert>;
+
 /// An architecture and a model's numbers, as a checkpoint's configuration says them.
 struct Architecture {
-    int index = -1;         ///< in Architectures; -1: none that is supported
+    int index = -1;         ///< in Architectures, or in Encoders; -1: none that is supported
     std::string_view name;  ///< empty: none that is known
     TransformerSizes sizes;
     CheckpointNames names;
     /// Of a known architecture that is not supported: the setting for which it is not.
     const FixedSetting* unsupported = nullptr;
+    bool is_encoder = false;
 
     constexpr explicit operator bool() const { return index >= 0; }
 };
@@ -126,11 +131,11 @@ constexpr int first_alike(ArchitectureList<All...>) {
     return index;
 }
 
-template <class F, class First, class... Rest>
+template <class All, class F, class First, class... Rest>
 auto visit_architecture(int index, F& f, ArchitectureList<First, Rest...>) {
     if constexpr (sizeof...(Rest) > 0)
-        if (index > 0) return visit_architecture(index - 1, f, ArchitectureList<Rest...>());
-    return f(architecture_at<first_alike<First>(Architectures())>(Architectures()));
+        if (index > 0) return visit_architecture<All>(index - 1, f, ArchitectureList<Rest...>());
+    return f(architecture_at<first_alike<First>(All())>(All()));
 }
 
 }  // namespace detail
@@ -139,7 +144,11 @@ auto visit_architecture(int index, F& f, ArchitectureList<First, Rest...>) {
 /// FileError where it is, and a number is missing, or a setting of positions or layers has another value than
 /// is supported.
 constexpr Architecture find_architecture(const ConfigurationTable& table) {
-    return detail::find_architecture(table, Architectures{});
+    const Architecture decoder = detail::find_architecture(table, Architectures{});
+    if (!decoder.name.empty()) return decoder;
+    Architecture encoder = detail::find_architecture(table, Encoders{});
+    encoder.is_encoder = !encoder.name.empty();
+    return encoder;
 }
 
 /// The same at run time. Throws FileError, too, where the architecture is not supported, naming those that
@@ -149,8 +158,9 @@ inline Architecture require_architecture(const ConfigurationTable& table) {
     if (found) return found;
     const std::string where(table.where());
     if (!found.unsupported)
-        throw FileError(where + ": model_type: expected one of " + detail::names_of(Architectures()) +
-                        ", got " + std::string(table.text("model_type", "none")));
+        throw FileError(where + ": model_type: expected one of " + detail::names_of(Architectures()) + ", " +
+                        detail::names_of(Encoders()) + ", got " +
+                        std::string(table.text("model_type", "none")));
     const std::string key(found.unsupported->key), name(found.name);
     const auto entry = table.find(key);
     if (!entry) throw FileError(where + ": " + key + ": expected none, as it is not supported");
@@ -164,20 +174,41 @@ inline Architecture require_architecture(const ConfigurationTable& table) {
 /// The architecture of a number known at compile time: `ArchitectureAt<architecture.index>::Features`.
 template <int index>
 using ArchitectureAt = decltype(detail::architecture_at<index>(Architectures()));
+template <int index>
+using EncoderAt = decltype(detail::architecture_at<index>(Encoders()));
 
-/// Calls f with an architecture that has the features of the one that was found, as a value of its type, and
-/// returns what f does: where a model's features are read from a file. Of architectures with the same
-/// features it is the first, so that f compiles once for each Features; name, sizes and names are those of
-/// what was found.
+/// Throws Error for an encoder, which does not write.
+inline void require_decoder(const Architecture& architecture) {
+    if (architecture.is_encoder)
+        throw Error("expected a decoder, which writes text, got " + std::string(architecture.name) +
+                    ", an encoder");
+}
+
+/// Calls f with a decoder's architecture that has the features of the one that was found, as a value of its
+/// type, and returns what f does: where a model's features are read from a file. Of architectures with the
+/// same features it is the first, so that f compiles once for each Features; name, sizes and names are those
+/// of what was found.
 ///
 ///     visit_architecture(architecture, [&]<class A>(A) {
 ///         using Model = Transformer<DynamicTransformer<typename A::Features>>;
 ///         …
 ///     });
+///
+/// Throws Error for an encoder.
 template <class F>
 auto visit_architecture(const Architecture& architecture, F&& f) {
     if (!architecture) throw Error("visit_architecture: expected a known architecture, got none");
-    return detail::visit_architecture(architecture.index, f, Architectures());
+    require_decoder(architecture);
+    return detail::visit_architecture<Architectures>(architecture.index, f, Architectures());
+}
+
+/// The same for an encoder. Throws Error for a decoder.
+template <class F>
+auto visit_encoder(const Architecture& architecture, F&& f) {
+    if (!architecture) throw Error("visit_encoder: expected a known architecture, got none");
+    if (!architecture.is_encoder)
+        throw Error("expected an encoder, got " + std::string(architecture.name) + ", a decoder");
+    return detail::visit_architecture<Encoders>(architecture.index, f, Encoders());
 }
 
 }  // namespace tenon

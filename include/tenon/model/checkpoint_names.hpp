@@ -26,6 +26,8 @@ struct CheckpointNames {
     std::string_view joined_router = {}, joined_gate_up = {}, joined_down = {};
     /// Of the expert that all tokens take; and a router's bias, by its whole name.
     std::string_view shared_gate = {}, shared_up = {}, shared_down = {}, router_bias = {};
+    /// Of an Encoder: token types, the norm of the embedding, and what follows the blocks.
+    std::string_view types = {}, embedding_norm = {}, pooler = {}, head_transform = {}, head_norm = {};
     /// Matrices of blocks are stored [in, out], not [out, in].
     bool transposed = false;
     /// Layers of one name follow each other head by head: those of the first, then of the second….
@@ -37,7 +39,7 @@ struct CheckpointNames {
     /// What files may call the head instead.
     std::string_view head_otherwise = {};
     /// Tensors whose names end so may stand in a file, and are no parameters.
-    std::string_view ignored[3] = {};
+    std::string_view ignored[4] = {};
 };
 
 namespace detail {
@@ -66,10 +68,11 @@ struct ParameterName {
 inline std::string checkpoint_name(const CheckpointNames& names, std::string_view parameter) {
     const struct Entry {
         std::string_view own, checkpoint;
-    } whole[] = {{"embedding", names.embedding},
-                 {"positions", names.positions},
-                 {"norm", names.norm},
-                 {"head", names.head}},
+    } whole[] = {{"embedding", names.embedding}, {"positions", names.positions},
+                 {"types", names.types},         {"embedding_norm", names.embedding_norm},
+                 {"norm", names.norm},           {"pooler", names.pooler},
+                 {"head", names.head},           {"head.transform", names.head_transform},
+                 {"head.norm", names.head_norm}},
       of_block[] = {{"attention_norm", names.attention_norm},
                     {"attention.query", names.query},
                     {"attention.key", names.key},
@@ -112,7 +115,7 @@ inline std::string checkpoint_name(const CheckpointNames& names, std::string_vie
     if (name.empty())
         throw Error("checkpoint_name: expected a parameter of this architecture, got " +
                     std::string(parameter));
-    std::string result(own.layer == "head" ? std::string_view() : names.prefix);
+    std::string result(own.layer.starts_with("head") ? std::string_view() : names.prefix);
     if (!own.block.empty()) result.append(names.block).append(own.block);
     result.append(name);
     if (name == names.joined_gate_up || name == names.joined_down || is_router_bias) return result;

@@ -58,6 +58,7 @@ struct TransformerDefaults : DefaultFeatures {
     /// `rotary_width` the part of it that is turned.
     static constexpr int latent_width = 0, query_latent_width = 0, value_width = 0;
     static constexpr bool latent_bias = false;
+    static constexpr int token_types = 0;  ///< of an Encoder's tokens
 };
 
 /// A Transformer's numbers as values.
@@ -83,6 +84,7 @@ struct TransformerSizes {
     int dense_hidden = 0;
     int latent_width = 0, query_latent_width = 0, value_width = 0;
     bool latent_bias = false;
+    int token_types = 0;
 
     /// The window of a layer's attention; 0: all of the past.
     constexpr int window_of(int layer) const { return windowless_layers.has(layer) ? 0 : window; }
@@ -97,7 +99,8 @@ struct TransformerSizes {
 template <class Features = TransformerDefaults>
 struct DynamicTransformer : Features {
     static constexpr auto vocabulary = dyn, context = dyn, width = dyn, depth = dyn, heads = dyn,
-                          key_value_heads = dyn, head_width = dyn, hidden = dyn, experts = dyn;
+                          key_value_heads = dyn, head_width = dyn, hidden = dyn, experts = dyn,
+                          token_types = dyn;
 };
 
 /// The configuration with these features and numbers known at compile time: `StaticTransformer<sizes>` for a
@@ -130,6 +133,7 @@ struct StaticTransformer : Features {
     static constexpr int latent_width = sizes.latent_width, query_latent_width = sizes.query_latent_width,
                          value_width = sizes.value_width;
     static constexpr bool latent_bias = sizes.latent_bias;
+    static constexpr int token_types = sizes.token_types;
 };
 
 /// Whether two configurations have the same features: whether the parameters of models of theirs mean the
@@ -261,6 +265,7 @@ constexpr TransformerSizes sizes_of() {
     sizes.query_latent_width = C::query_latent_width;
     sizes.value_width = C::value_width;
     sizes.latent_bias = C::latent_bias;
+    sizes.token_types = number(C::token_types);
     return sizes;
 }
 
@@ -360,6 +365,7 @@ namespace detail {
     require("head width", own.head_width, given.head_width);
     require("hidden width", own.hidden, given.hidden);
     require("number of experts", own.experts, given.experts);
+    require("number of token types", own.token_types, given.token_types);
 }
 
 }  // namespace detail

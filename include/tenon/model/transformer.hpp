@@ -57,14 +57,7 @@ public:
     /// A model that only runs forward, on the same parameters.
     explicit Transformer(Transformer<C, D, P, Tracked>& trained) requires(!Tracking::is_tracked)
         : Transformer(Numbers{trained.sizes, trained.rotations_}, UnallocatedParameters()) {
-        std::vector<ParameterBase*> sources;
-        for_each_parameter(
-            trained, [&](std::string_view, ParameterBase& parameter) { sources.push_back(&parameter); });
-        std::size_t next = 0;
-        for_each_parameter(*this, [&](std::string_view, ParameterBase& parameter) {
-            parameter.storage = sources[next]->storage;
-            parameter.data = sources[next++]->data;
-        });
+        share_parameters(trained, *this);
     }
 
     /// Token ids [batch, time] -> logits [batch, time, vocabulary], lazy. Throws ShapeError where time is
@@ -292,17 +285,11 @@ Transformer<C, D, P, Tracking>::Transformer(Seed seed, const TransformerSizes& g
 }
 
 namespace detail {
-template <class Model>
-struct MakeTrainable;
 template <class C, class D, class P, class Tracking>
 struct MakeTrainable<Transformer<C, D, P, Tracking>> {
     using type = Transformer<C, D, P, Tracked>;
 };
 }  // namespace detail
-
-/// The same model with gradients.
-template <class Model>
-using Trainable = typename detail::MakeTrainable<Model>::type;
 
 /// Number of parameters of a model type.
 template <class Model>

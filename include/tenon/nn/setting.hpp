@@ -22,4 +22,13 @@ struct Setting {
     using NormParameter = tenon::Parameter<typename PrecisionType::master, S, Device, Tracking>;
 };
 
+namespace detail {
+template <class Model>
+struct MakeTrainable;  // beside each model
+}
+
+/// The same model with gradients.
+template <class Model>
+using Trainable = typename detail::MakeTrainable<Model>::type;
+
 }  // namespace tenon

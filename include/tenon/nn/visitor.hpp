@@ -1,10 +1,12 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <tenon/autograd/parameter.hpp>
 #include <tenon/core/precision.hpp>
@@ -50,6 +52,19 @@ template <class Model, class F>
 void for_each_parameter(Model& model, F&& f) {
     ParameterVisitor visitor(f);
     model.visit_parameters(visitor);
+}
+
+/// Lets the parameters of `to` be those of `from`, a model with the same.
+template <class From, class To>
+void share_parameters(From& from, To& to) {
+    std::vector<ParameterBase*> sources;
+    for_each_parameter(from,
+                       [&](std::string_view, ParameterBase& parameter) { sources.push_back(&parameter); });
+    std::size_t next = 0;
+    for_each_parameter(to, [&](std::string_view, ParameterBase& parameter) {
+        parameter.storage = sources[next]->storage;
+        parameter.data = sources[next++]->data;
+    });
 }
 
 /// Returns f(std::type_identity<T>()), where T is a parameter's element type: what its model stores
