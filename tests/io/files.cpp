@@ -164,6 +164,23 @@ TEST_CASE("a mapped file is its bytes, moves, and outlives its replacement") {
     CHECK(MappedFile(path).bytes().empty());
 }
 
+TEST_CASE("files that are part of the program are read like others, where they lie") {
+    static constexpr std::byte bytes[] = {std::byte{'a'}, std::byte{'b'}};
+    static const EmbeddedFile files[] = {{"embedded:one/weights", bytes}, {"embedded:one/nothing", {}}};
+    static const EmbeddedFiles all(files);
+    CHECK(read_file("embedded:one/weights") == "ab");
+    CHECK(read_file("embedded:one/nothing").empty());
+    MappedFile file("embedded:one/weights");
+    file = MappedFile("embedded:one/weights");
+    CHECK(file.bytes().data() == bytes);
+    CHECK(path_exists("embedded:one"));
+    CHECK(is_folder("embedded:one"));
+    CHECK_FALSE(is_folder("embedded:one/weights"));
+    for (const char* none : {"embedded:on", "embedded:one/weight", "embedded:one/", "embedded:two"})
+        CHECK_FALSE(path_exists(none));
+    CHECK(thrown_message([] { read_file("embedded:one/other"); }).starts_with("embedded:one/other: opening"));
+}
+
 TEST_CASE("tokens come back as they were written") {
     TemporaryFolder folder;
     std::string path = folder / "tokens.bin";

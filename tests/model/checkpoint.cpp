@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include <tenon/files.hpp>
+#include <tenon/io/borrow_model.hpp>
 
 #include "../io/temporary_folder.hpp"
 #include "../support.hpp"
@@ -208,6 +209,44 @@ TEST_CASE("sizes that a file does not have are refused before memory is taken fo
     const std::size_t before = Memory<Device>::used_bytes();
     CHECK(message_for([](auto&) {}, sizes).starts_with("7 tensors are not this model's:"));
     CHECK(Memory<Device>::peak_bytes() - before < 1'000'000);
+}
+
+/// In functions of the model, as only a CPU's parameters can lie in a file.
+template <class M>
+void check_borrowing() {
+    if constexpr (std::same_as<typename M::Device, Cpu>) {
+        const TemporaryFolder folder;
+        M model = numbered();
+        save_parameters(model, folder / "whole", Gpt2::names);
+        const Safetensors file = Safetensors::open(folder / "whole");
+        const std::span<const std::byte> bytes = file.at("transformer.wte.weight").bytes;
+        Open borrowed = borrow_model<Open>(sizes_of<Tiny>(), file, Gpt2::names);
+        CHECK(elements(borrowed) == elements(model));
+        CHECK(borrowed.embedding.data == bytes.data());
+        // GPT-2's matrices are transposed; of three in one tensor none is whole.
+        CHECK(borrowed.blocks[0].attention_norm.gain.data ==
+              file.at("transformer.h.0.ln_1.weight").bytes.data());
+        CHECK(borrowed.blocks[0].attention.query.weight.storage);
+        CHECK_FALSE(borrowed.embedding.storage);
+        // What is loaded later is not written into the file.
+        load_parameters(borrowed, file, Gpt2::names);
+        CHECK(borrowed.embedding.data != bytes.data());
+        CHECK(elements(borrowed) == elements(model));
+
+        // What has another type is converted, and then lies in a file of its own type.
+        using Narrow = Transformer<Tiny, Cpu, PureBf16>;
+        Narrow narrow = borrow_model<Narrow>(sizes_of<Tiny>(), file, Gpt2::names);
+        CHECK(narrow.embedding.storage);
+        CHECK(narrow.embedding.value()(2, 3) == bf16(borrowed.embedding.value()(2, 3)));
+        save_parameters(narrow, folder / "narrow", Gpt2::names);
+        const Safetensors narrow_file = Safetensors::open(folder / "narrow");
+        Narrow again = borrow_model<Narrow>(sizes_of<Tiny>(), narrow_file, Gpt2::names);
+        CHECK(again.embedding.data == narrow_file.at("transformer.wte.weight").bytes.data());
+    }
+}
+
+TEST_CASE("a model may borrow what its file holds as it does, and copies the rest") {
+    check_borrowing<Model>();
 }
 
 TEST_CASE("elements are converted from whatever reals a file has") {

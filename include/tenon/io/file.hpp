@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tenon/core/error.hpp"
+#include "tenon/io/embedded_files.hpp"
 
 namespace tenon {
 
@@ -90,11 +91,19 @@ inline std::string folder_of(const std::string& path) {
 /// Whether something, of whatever kind, exists at `path`.
 inline bool path_exists(const std::string& path) {
     struct stat status;
-    return ::stat(path.c_str(), &status) == 0;
+    return EmbeddedFiles::find(path) || EmbeddedFiles::has_folder(path) || ::stat(path.c_str(), &status) == 0;
+}
+
+/// Whether a folder is at `path`.
+inline bool is_folder(const std::string& path) {
+    struct stat status;
+    return EmbeddedFiles::has_folder(path) || (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode));
 }
 
 /// The whole of a regular file. Throws FileError.
 inline std::string read_file(const std::string& path) {
+    if (const EmbeddedFile* const embedded = EmbeddedFiles::find(path))
+        return {reinterpret_cast<const char*>(embedded->bytes.data()), embedded->bytes.size()};
     std::size_t size = 0;
     detail::FileDescriptor file(detail::open_regular_file(path, size));
     std::string content(size, '\0');

@@ -179,6 +179,15 @@ std::vector<PlacedTensor<typename Source::Entry>> placed_tensors(Model& model, c
     return result;
 }
 
+/// Throws FileError where a source has fewer tensors than a model blocks: even a block without parameters
+/// takes memory.
+template <class Source>
+void require_tensors_of_blocks(const TransformerSizes& sizes, const Source& source) {
+    if (static_cast<std::size_t>(std::max(sizes.depth, 0)) > source.size())
+        throw FileError(source.where() + ": expected the tensors of " + std::to_string(sizes.depth) +
+                        " blocks, got " + std::to_string(source.size()) + " tensors");
+}
+
 template <class Model, class Entry>
 void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
     Differences differences(where);
@@ -225,7 +234,12 @@ std::vector<std::byte> joined_bytes(const std::vector<CheckpointPlace>& places,
 /// shapes are compared before anything is loaded.
 template <class Model, class Source>
 void load_parameters(Model& model, const Source& source, const CheckpointNames& names) {
-    detail::read_parameters<Model>(detail::placed_tensors(model, source, names), source.where());
+    const auto tensors = detail::placed_tensors(model, source, names);
+    for_each_parameter(model, [](std::string_view, ParameterBase& parameter) {
+        if (!parameter.storage) parameter.data = nullptr;  // borrowed: not the model's to write
+    });
+    allocate_parameters(model);
+    detail::read_parameters<Model>(tensors, source.where());
 }
 
 /// A model of these sizes, and whatever else it is made from, with the parameters of a checkpoint. Whether
@@ -234,10 +248,7 @@ void load_parameters(Model& model, const Source& source, const CheckpointNames& 
 template <class Model, class Source, class... Options>
 Model load_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names,
                  const Options&... options) {
-    // Even a block without parameters takes memory.
-    if (static_cast<std::size_t>(std::max(sizes.depth, 0)) > source.size())
-        throw FileError(source.where() + ": expected the tensors of " + std::to_string(sizes.depth) +
-                        " blocks, got " + std::to_string(source.size()) + " tensors");
+    detail::require_tensors_of_blocks(sizes, source);
     Model model(sizes, options..., UnallocatedParameters());
     const auto tensors = detail::placed_tensors(model, source, names);
     allocate_parameters(model);

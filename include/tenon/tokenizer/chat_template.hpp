@@ -46,13 +46,13 @@ public:
                           config_file = folder + "/tokenizer_config.json";
         jinja::Map special_tokens;
         std::optional<std::string> source;
-        if (std::filesystem::exists(config_file)) {
+        if (path_exists(config_file)) {
             const JsonDocument config = parse_json(read_file(config_file), config_file);
             special_tokens = special_tokens_of(config.root());
             if (const std::optional<Json> given = config.root().find("chat_template"))
                 source = source_of(*given);
         }
-        if (std::filesystem::exists(file)) source = read_file(file);
+        if (path_exists(file)) source = read_file(file);
         if (!source) throw FileError(folder + ": expected a chat template, got none");
         return ChatTemplate(*source, std::move(special_tokens));
     }

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <sys/stat.h>
 
 #include "tenon/core/error.hpp"
 #include "tenon/io/file.hpp"
@@ -21,11 +20,6 @@
 namespace tenon {
 
 namespace detail {
-
-inline bool is_folder(const std::string& path) {
-    struct stat status;
-    return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
 
 /// Whether a text's first line is a token in base 64, a space and a number.
 inline bool looks_like_tiktoken(std::string_view text) {
@@ -71,7 +65,7 @@ inline FirstMember first_member(std::string_view text) {
 /// or from a folder that has tokenizer.json, tokenizer.model, or vocab.json and merges.txt: the first of
 /// these. Throws FileError.
 inline TokenizerParts read_tokenizer(const std::string& path) {
-    if (detail::is_folder(path)) {
+    if (is_folder(path)) {
         for (const char* name : {"/tokenizer.json", "/tokenizer.model"}) {
             if (path_exists(path + name)) return read_tokenizer(path + name);
         }

@@ -354,6 +354,10 @@ inline TokenizerParts make_parts(std::vector<char> text, std::string where) {
 
 /// A file's bytes, and a NUL.
 inline std::vector<char> read_with_nul(const std::string& path) {
+    if (EmbeddedFiles::find(path)) {
+        const std::string text = read_file(path);
+        return {text.c_str(), text.c_str() + text.size() + 1};
+    }
     std::size_t size = 0;
     FileDescriptor file(open_regular_file(path, size));
     std::vector<char> text(size + 1);

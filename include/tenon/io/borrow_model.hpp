@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <vector>
+
+#include <tenon/io/gguf.hpp>
+#include <tenon/io/parameters.hpp>
+#include <tenon/io/safetensors.hpp>
+
+namespace tenon {
+namespace detail {
+
+/// The type whose elements a tensor holds one after the other; nothing where they are in blocks.
+inline std::optional<ElementType> plain_type(const SafetensorsEntry& entry) { return entry.type; }
+inline std::optional<ElementType> plain_type(const GgufEntry& entry) {
+    switch (entry.type) {
+        case GgmlType::f32:
+            return ElementType::f32;
+        case GgmlType::f16:
+            return ElementType::f16;
+        case GgmlType::bf16:
+            return ElementType::bf16;
+        default:
+            return std::nullopt;
+    }
+}
+
+/// Whether a parameter's elements are a tensor's, as they lie in it.
+template <class Entry>
+bool lies_in(const PlacedTensor<Entry>& tensor) {
+    const ParameterBase& parameter = *tensor.place.parameter;
+    const auto address = reinterpret_cast<std::uintptr_t>(tensor.entry->bytes.data());
+    return tensor.place.is_whole() && tensor.place.extents.count() == parameter.size() &&
+           plain_type(*tensor.entry) == parameter.type && address % size_of(parameter.type) == 0;
+}
+
+}  // namespace detail
+
+/// A model of these sizes with the parameters of a checkpoint, as `load_model` makes it, but those that the
+/// checkpoint holds as the model does, whole and of its type, stay where they are: no memory is taken for
+/// them, and nothing is read before it is used, so that whether their elements are finite is not looked at.
+/// The checkpoint's memory must outlive the model: that of files that are part of the program does. Throws
+/// like `load_parameters`.
+template <class Model, class Source>
+Model borrow_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names) {
+    static_assert(std::same_as<typename Model::Device, Cpu> && !Model::is_tracked,
+                  "borrow_model: parameters in a file's memory are the CPU's, and cannot be trained");
+    detail::require_tensors_of_blocks(sizes, source);
+    Model model(sizes, UnallocatedParameters());
+    std::vector<detail::PlacedTensor<typename Source::Entry>> copied;
+    for (const auto& tensor : detail::placed_tensors(model, source, names))
+        if (detail::lies_in(tensor))
+            // Without a storage: the parameter owns nothing. A model that only runs forward does not write.
+            tensor.place.parameter->data = const_cast<std::byte*>(tensor.entry->bytes.data());
+        else
+            copied.push_back(tensor);
+    allocate_parameters(model);
+    detail::read_parameters<Model>(copied, source.where());
+    return model;
+}
+
+}  // namespace tenon

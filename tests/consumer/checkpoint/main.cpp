@@ -1,0 +1,41 @@
+// Says what it holds, or why a checkpoint that it is given is another.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <packed.hpp>
+#include <small.hpp>
+#include <string>
+#include <string_view>
+
+#include <tenon/nn/visitor.hpp>
+
+static_assert(small::Configuration::vocabulary == 61 && small::Configuration::heads == 4);
+static_assert(packed::Configuration::depth == 2);
+
+/// How many parameters lie in a file of the program, aligned.
+template <class Model>
+void tell(const char* name, Model model, const std::string& path) {
+    const std::span<const std::byte> file = tenon::EmbeddedFiles::find(path)->bytes;
+    int in_place = 0, all = 0;
+    tenon::for_each_parameter(model, [&](std::string_view, tenon::ParameterBase& parameter) {
+        const auto* data = static_cast<const std::byte*>(parameter.data);
+        in_place += data >= file.data() && data < file.data() + file.size() &&
+                    reinterpret_cast<std::uintptr_t>(data) % 32 == 0;
+        ++all;
+    });
+    std::printf("%s: %d of %d parameters in place\n", name, in_place, all);
+}
+
+int main(int count, char** values) try {
+    if (count > 1) {
+        small::load(values[1]);
+        return 0;
+    }
+    tell("small", small::load(), small::path() + "/model.safetensors");
+    tell("packed", packed::load(), packed::path());
+} catch (const std::exception& error) {
+    std::printf("%s\n", error.what());
+    return 1;
+}

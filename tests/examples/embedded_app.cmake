@@ -1,0 +1,10 @@
+# The application writes what `generate` writes that reads the checkpoint's folder, and does so without the folder.
+include("${CMAKE_CURRENT_LIST_DIR}/../run_program.cmake")
+set(options "The tenon" --temperature 0 --tokens 40)
+run(expected "${GENERATE}" ${options} --model "${CHECKPOINT}")
+file(RENAME "${CHECKPOINT}" "${CHECKPOINT} taken away")
+execute_process(COMMAND "${APPLICATION}" ${options} OUTPUT_VARIABLE text ERROR_VARIABLE messages RESULT_VARIABLE result)
+file(RENAME "${CHECKPOINT} taken away" "${CHECKPOINT}")
+if(NOT result STREQUAL "0" OR NOT text STREQUAL expected)
+    message(FATAL_ERROR "embedded_app: expected ${expected}, got ${result} and ${text}${messages}")
+endif()
