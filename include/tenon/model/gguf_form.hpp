@@ -267,12 +267,13 @@ private:
         const ConfigurationTable elements = table_.below(tensor);
         const int pairs = (sizes.rotary_width + 1) / 2;
         int count = 0;
+        bool are_positive = true;
         elements.for_each([&](std::string_view, const ConfigurationEntry& entry) {
             if (count < RotaryScaling::most_pairs) divisors[count] = entry.real;
             ++count;
-            if (!(entry.real > 0 && entry.real < 1e30)) count = -RotaryScaling::most_pairs;
+            are_positive = are_positive && entry.real > 0 && entry.real < 1e30;
         });
-        if (count != pairs || pairs > RotaryScaling::most_pairs)
+        if (count != pairs || !are_positive || pairs > RotaryScaling::most_pairs)
             throw FileError(std::string(table_.where()) + ": " + std::string(tensor) + ".weight: expected " +
                             std::to_string(pairs) + " positive numbers, one for each pair, at most " +
                             std::to_string(RotaryScaling::most_pairs) + ", got others");
