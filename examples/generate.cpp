@@ -3,6 +3,4 @@
 
 #include "generate.hpp"
 
-#include <tenon/tenon.hpp>
-
 int main(int count, char** values) { return generate<tenon::Cpu, tenon::F32>(count, values); }

@@ -6,20 +6,15 @@
 #include <string>
 #include <vector>
 
-#include <tenon/files.hpp>
-#include <tenon/inference/generator.hpp>
+#include <tenon/inference/sampling.hpp>
+#include <tenon/io/read_configuration.hpp>
 #include <tenon/model/architectures.hpp>
-#include <tenon/model/transformer.hpp>
 #include <tenon/tokenizer/stream.hpp>
 #include <tenon/tokenizer/tokenizer.hpp>
 #include <tenon/tokenizer/vocabulary_files.hpp>
 
 #include "arguments.hpp"
-
-/// Whether a program generates with models of these features: one that compiles kernels apart has them for
-/// some.
-template <class Device, class Features>
-inline constexpr bool generates = true;
+#include "speaker.hpp"
 
 /// The program: writes on after a prompt, with the tokenizer and model of a folder. All shapes are read from
 /// it.
@@ -53,39 +48,26 @@ int generate(int count, char** values) {
         for (TokenId id : tokenizer.encode_ids(prompt)) ids.push_back(static_cast<std::int32_t>(id));
         if (ids.empty()) arguments.fail("expected a prompt that is not empty");
 
-        visit_architecture(architecture, [&]<class A>(A) {
-            using Features = typename A::Features;
-            if constexpr (!generates<Device, Features>) {
-                throw Error(folder + ": expected an architecture that this program has kernels for, got " +
-                            std::string(architecture.name));
-            } else {
-                TransformerSizes sizes = resolved(architecture.sizes, Features::positions);
-                // No more of the context is made room for than will be used; learned positions are all in the
-                // file.
-                if (Features::positions != Positions::learned)
-                    sizes.context = static_cast<int>(std::min<std::int64_t>(
-                        sizes.context, static_cast<std::int64_t>(ids.size()) + tokens));
-                const auto model = load_model<Transformer<DynamicTransformer<Features>, Device, P>>(
-                    sizes, open_checkpoint(folder), architecture.names);
-                Generator generator(model, sampling, drawing);
-                generator.feed(ids);
+        // No more of the context is made room for than will be used.
+        const auto room = std::min<std::int64_t>(static_cast<std::int64_t>(ids.size()) + tokens, INT32_MAX);
+        const auto speaker =
+            load_speaker<Device, P>(folder, architecture, static_cast<int>(room), sampling, drawing);
+        speaker->follow(ids);
 
-                StreamDecoder decoder(tokenizer);
-                const auto write = [](const std::string& text) {
-                    std::fwrite(text.data(), 1, text.size(), stdout);
-                    std::fflush(stdout);
-                };
-                write(prompt);
-                const std::optional<std::int64_t> end = configuration.table().integer("eos_token_id");
-                for (int i = 0; i < tokens; ++i) {
-                    const std::int32_t token = generator.next();
-                    if (end && token == *end) break;
-                    // A model's vocabulary may be larger than its tokenizer's.
-                    if (static_cast<std::size_t>(token) < tokenizer.vocabulary_size())
-                        write(decoder.push(static_cast<TokenId>(token)));
-                }
-                write(decoder.flush() + "\n");
-            }
-        });
+        StreamDecoder decoder(tokenizer);
+        const auto write = [](const std::string& text) {
+            std::fwrite(text.data(), 1, text.size(), stdout);
+            std::fflush(stdout);
+        };
+        write(prompt);
+        const std::optional<std::int64_t> end = configuration.table().integer("eos_token_id");
+        for (int i = 0; i < tokens; ++i) {
+            const std::int32_t token = speaker->next();
+            if (end && token == *end) break;
+            // A model's vocabulary may be larger than its tokenizer's.
+            if (static_cast<std::size_t>(token) < tokenizer.vocabulary_size())
+                write(decoder.push(static_cast<TokenId>(token)));
+        }
+        write(decoder.flush() + "\n");
     });
 }

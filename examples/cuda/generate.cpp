@@ -6,6 +6,7 @@
 
 #include <tenon/cuda/handles.hpp>
 
+#include "../load_speaker.hpp"
 #include "generators.hpp"
 
 /// Those of generators.hpp.

@@ -8,6 +8,7 @@
 #include <tenon/io/checksum.hpp>
 #include <tenon/io/file.hpp>
 #include <tenon/io/folder.hpp>
+#include <tenon/io/generation_settings.hpp>
 #include <tenon/io/gguf.hpp>
 #include <tenon/io/json.hpp>
 #include <tenon/io/mapped_file.hpp>

@@ -193,6 +193,43 @@ TEST_CASE("feeding in pieces equals feeding at once, also between drawn tokens")
     CHECK(draw(generator, 20) == draw_in_passes(model, seen, 20));
 }
 
+TEST_CASE("a generator that is rewound goes on as if what followed had never been") {
+    const Static model(seed(1));
+    const Tokens prompt = some_tokens(6);
+    for (const int kept : {0, 1, 4, 6, 8}) {
+        Generator generator(model, greedy);
+        generator.feed(prompt);
+        draw(generator, 3);
+        Tokens seen(generator.tokens().begin(), generator.tokens().begin() + kept);
+        generator.rewind(kept);
+        for (const std::int32_t token : {2, 3}) {
+            seen.push_back(token);
+            generator.feed({&token, 1});
+        }
+        CHECK(draw(generator, 4) == draw_in_passes(model, seen, 4));
+        generator.rewind(kept + 2);
+        CHECK(draw(generator, 4) == draw_in_passes(model, seen, 4));
+    }
+    CHECK(Generator(model).capacity() == context);
+}
+
+TEST_CASE("a generator penalizes what came before, drawn or not") {
+    const Static model(seed(1));
+    const SamplingOptions penalized{.temperature = 0, .repetition_penalty = 1.5};
+    if constexpr (std::same_as<Device, Cpu>) {
+        Tokens seen = some_tokens(3), drawn = draw(model, seen, 8, penalized);
+        CHECK(drawn != draw(model, seen, 8, greedy));
+        for (const std::int32_t token : drawn) {
+            std::vector<double> logits = last_logits(model, seen);
+            penalize(logits.data(), support::Small::vocabulary, seen, 1.5);
+            CHECK(token == std::max_element(logits.begin(), logits.end()) - logits.begin());
+            seen.push_back(token);
+        }
+    } else {
+        CHECK_THROWS_AS(Generator(model, penalized), Error);
+    }
+}
+
 TEST_CASE("a generator that is moved goes on") {
     const Static model(seed(1));
     const Tokens prompt = some_tokens(3), expected = draw(model, prompt, 2 * context, {}, seed(2));

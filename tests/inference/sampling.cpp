@@ -129,6 +129,15 @@ TEST_CASE("with random numbers frequencies are within five sigma of the probabil
     }
 }
 
+TEST_CASE("a repetition penalty divides positive logits and multiplies negative ones, each once") {
+    std::vector<float> logits{2, -1, 4, 8};
+    const std::vector<std::int32_t> before{2, 1, 2, 7, -3};
+    penalize(logits.data(), 4, before, 1);
+    CHECK(logits == std::vector<float>{2, -1, 4, 8});
+    penalize(logits.data(), 4, before, 2);
+    CHECK(logits == std::vector<float>{2, -2, 2, 8});
+}
+
 TEST_CASE("options out of range are errors") {
     const std::vector<float> logits{0, 1};
     for (const double temperature : {-1.0, -1e-30, -infinity, infinity, not_a_number})
@@ -136,5 +145,7 @@ TEST_CASE("options out of range are errors") {
     for (const double top_p : {0.0, -0.5, 1.01, infinity, not_a_number})
         CHECK_THROWS_AS(sample(logits.data(), 2, {.top_p = top_p}, 0.5), Error);
     CHECK_THROWS_AS(sample(logits.data(), 2, {.top_k = -1}, 0.5), Error);
+    for (const double penalty : {0.0, -1.0, infinity, not_a_number})
+        CHECK_THROWS_AS(require_valid({.repetition_penalty = penalty}), Error);
     CHECK_NOTHROW(sample(logits.data(), 2, {.temperature = 1e6, .top_k = 2'000'000'000, .top_p = 1}, 0.5));
 }

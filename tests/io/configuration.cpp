@@ -1,11 +1,14 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
+#include "../gguf_file.hpp"
 #include "temporary_folder.hpp"
 #include "tenon/io/atomic_file.hpp"
+#include "tenon/io/generation_settings.hpp"
 #include "tenon/io/read_configuration.hpp"
 #include "tenon/model/configuration_table.hpp"
 #include "thrown_message.hpp"
@@ -85,4 +88,42 @@ TEST_CASE("a configuration must be an object, of a size that is no attack") {
     for (int i = 0; i < 1000; ++i) json += ",1";
     check_mentions(thrown_message([&] { OwnedConfiguration(parse_json(json + "]}", "f"), "f"); }),
                    {"16 MiB"});
+}
+
+TEST_CASE("how a checkpoint's files say that its model should write") {
+    const TemporaryFolder folder;
+    const std::string config = folder / "config.json", generation = folder / "generation_config.json";
+    using Ends = std::vector<std::int32_t>;
+    write_file(config, R"({"eos_token_id": 5})");
+    GenerationSettings settings = read_generation_settings(folder.path());
+    CHECK(settings.sampling.temperature == 0.8);
+    CHECK(settings.ends == Ends{5});
+
+    write_file(generation, R"({"temperature": 0.6, "eos_token_id": [7, 9, 7]})");
+    settings = read_generation_settings(folder.path());
+    CHECK(settings.sampling.temperature == 0);  // as transformers does
+    CHECK(settings.ends == Ends{7, 9});
+
+    write_file(generation,
+               R"({"do_sample": true, "temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.1})");
+    settings = read_generation_settings(folder.path());
+    CHECK(settings.sampling.temperature == 0.6);
+    CHECK(settings.sampling.top_k == 50);
+    CHECK(settings.sampling.top_p == 0.9);
+    CHECK(settings.sampling.repetition_penalty == 1.1);
+    CHECK(settings.ends == Ends{5});
+    write_file(generation, R"({"do_sample": true, "top_p": 1.5})");
+    check_mentions(thrown_message([&] { read_generation_settings(folder.path()); }), {"top-p", "1.5"});
+
+    write_file(folder / "m.gguf", support::GgufFile()
+                                      .real("general.sampling.temp", 0.25f)
+                                      .integer("general.sampling.top_k", 20)
+                                      .integer("tokenizer.ggml.eos_token_id", 2)
+                                      .integer("tokenizer.ggml.eot_token_id", 4)
+                                      .bytes());
+    settings = read_generation_settings(folder / "m.gguf");
+    CHECK(settings.sampling.temperature == 0.25);
+    CHECK(settings.sampling.top_k == 20);
+    CHECK(settings.sampling.top_p == 0.95);
+    CHECK(settings.ends == Ends{2, 4});
 }

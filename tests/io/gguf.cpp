@@ -223,3 +223,36 @@ TEST_CASE("metadata are a configuration, but for the tokenizer's, and outlive th
     check_mentions(thrown_message([&] { own.require_length("block_count"); }),
                    {"m.gguf: llama.block_count: expected an integer, got nothing"});
 }
+
+TEST_CASE("a split file: the first part has the metadata, all have tensors") {
+    const TemporaryFolder folder;
+    const auto part = [](std::uint16_t number, const char* tensor) {
+        return GgufFile()
+            .number("split.no", 2, number)
+            .number("split.count", 2, std::uint16_t{2})
+            .number("split.tensors.count", 5, std::int32_t{2})
+            .tensor(tensor, {2}, f32, std::string(8, tensor[0]));
+    };
+    const std::string first = folder / "m-00001-of-00002.gguf", second = folder / "m-00002-of-00002.gguf";
+    write_file(first, part(0, "x").text("general.architecture", "llama").bytes());
+    const auto refusal_to_open = [](const std::string& path) {
+        return thrown_message([&] { Gguf::open(path); });
+    };
+    check_mentions(refusal_to_open(first), {"m-00002-of-00002.gguf"});
+    write_file(second, part(1, "y").bytes());
+    const Gguf file = Gguf::open(first);
+    CHECK(file.size() == 2);
+    CHECK(file.at("x").bytes[0] == std::byte{'x'});
+    CHECK(file.at("y").bytes[7] == std::byte{'y'});
+    CHECK(file.metadata().find("general.architecture") != nullptr);
+
+    check_mentions(refusal_to_open(second), {"the first of 2 parts", "-00001-of-00002.gguf"});
+    write_file(second, part(0, "y").bytes());
+    check_mentions(refusal_to_open(first), {"m-00002-of-00002.gguf: split.no: expected 1, got 0"});
+    write_file(second, part(1, "x").bytes());
+    check_mentions(refusal_to_open(first), {"expected one tensor \"x\", got several"});
+    write_file(second, part(1, "y").tensor("z", {2}, f32, std::string(8, 'z')).bytes());
+    check_mentions(refusal_to_open(first), {"expected 2 tensors in 2 parts, got 3"});
+    write_file(folder / "other.gguf", part(0, "x").bytes());
+    check_mentions(refusal_to_open(folder / "other.gguf"), {"other.gguf: expected a file of its own"});
+}

@@ -117,7 +117,7 @@ TEST_CASE("a GGUF file's Llama is the model that was written, its pairs interlea
 TEST_CASE("a GGUF file of another model: every difference is in the message") {
     const std::string bytes = tiny_keys()
                                   .tensor("token_embd.weight", {5, 16}, 0, std::string(320, '\0'))
-                                  .tensor("rope_freqs.weight", {4}, 0, std::string(16, '\0'))
+                                  .tensor("rope_turns.weight", {4}, 0, std::string(16, '\0'))
                                   .bytes();
     const Gguf file = Gguf::parse(std::as_bytes(std::span(bytes)), "f.gguf");
     const Architecture found = find_architecture(OwnedConfiguration(file).table());
@@ -131,7 +131,7 @@ TEST_CASE("a GGUF file of another model: every difference is in the message") {
     }
     CHECK(message.find("token_embd.weight: expected shape [5, 32], got [5, 16]") != message.npos);
     CHECK(message.find("blk.1.ffn_gate.weight: expected a tensor") != message.npos);
-    CHECK(message.find("rope_freqs.weight: expected no such tensor in this model") != message.npos);
+    CHECK(message.find("rope_turns.weight: expected no such tensor in this model") != message.npos);
 }
 
 TEST_CASE("an architecture's numbers from a GGUF file's metadata") {
@@ -171,17 +171,94 @@ TEST_CASE("an architecture's numbers from a GGUF file's metadata") {
         GgufFile().integer("d_model", 1).integer("model_type", 1).text("general.architecture", "cs336")));
 }
 
+TEST_CASE("rotary positions of a GGUF file") {
+    const auto scaling_of = [](const GgufFile& file) { return architecture_of(file).sizes.rotary_scaling; };
+    const GgufFile keys = tiny_keys().integer("llama.vocab_size", 9);
+    const RotaryScaling linear = scaling_of(GgufFile(keys).real("llama.rope.scaling.factor", 8));
+    CHECK(linear.kind == RotaryScalingKind::linear);
+    CHECK(linear.factor == 8);
+    const RotaryScaling yarn = scaling_of(GgufFile(keys)
+                                              .text("llama.rope.scaling.type", "yarn")
+                                              .real("llama.rope.scaling.factor", 4)
+                                              .integer("llama.rope.scaling.original_context_length", 2));
+    CHECK(yarn.kind == RotaryScalingKind::yarn);
+    CHECK(yarn.original_context == 2);
+    const RotaryScaling divided =
+        scaling_of(GgufFile(keys).tensor("rope_freqs.weight", {4}, 0, raw({1, 1, 2.5, 8})));
+    CHECK(divided.kind == RotaryScalingKind::long_factors);
+    CHECK(divided.short_divisors[2] == 2.5);
+    CHECK(divided.long_divisors[3] == 8);
+    CHECK(divided.amplitude == 1);
+}
+
+TEST_CASE("architectures that share a name in GGUF files, and layers that differ") {
+    const auto keys = [](const char* architecture) {
+        return GgufFile()
+            .text("general.architecture", architecture)
+            .integer(std::string(architecture) + ".vocab_size", 9)
+            .integer(std::string(architecture) + ".context_length", 8)
+            .integer(std::string(architecture) + ".embedding_length", 32)
+            .integer(std::string(architecture) + ".block_count", 7)
+            .integer(std::string(architecture) + ".feed_forward_length", 64)
+            .integer(std::string(architecture) + ".attention.head_count", 4)
+            .real(std::string(architecture) + ".attention.layer_norm_rms_epsilon", 1e-6f);
+    };
+    const Architecture mixtral =
+        architecture_of(keys("llama").integer("llama.expert_count", 8).integer("llama.expert_used_count", 2));
+    CHECK(mixtral.name == "mixtral");
+    CHECK(mixtral.sizes.experts == 8);
+    CHECK(mixtral.sizes.experts_per_token == 2);
+    CHECK(mixtral.sizes.normalized_experts);
+    CHECK(architecture_of(keys("llama").integer("llama.expert_count", 0)).name == "llama");
+
+    const Architecture gemma3 = architecture_of(keys("gemma3").integer("gemma3.attention.sliding_window", 3));
+    CHECK(gemma3.name == "gemma3_text");
+    CHECK(gemma3.sizes.window_of(4) == 3);
+    CHECK(gemma3.sizes.window_of(5) == 0);
+    CHECK(gemma3.sizes.window_rotary_base == 10'000);
+    CHECK(architecture_of(keys("gemma2").integer("gemma2.attention.sliding_window", 3)).sizes.window_of(1) ==
+          0);
+    const Architecture smollm3 = architecture_of(keys("smollm3"));
+    CHECK(smollm3.sizes.unturned_layers.has(3));
+    CHECK(smollm3.sizes.unturned_layers.count(7) == 1);
+
+    const std::string bytes = keys("rwkv").bytes();
+    std::string message;
+    try {
+        require_architecture(
+            OwnedConfiguration(Gguf::parse(std::as_bytes(std::span(bytes)), "f.gguf")).table());
+    } catch (const FileError& error) {
+        message = error.what();
+    }
+    CHECK(
+        message.starts_with("f.gguf: general.architecture: expected one of gemma2, gemma3, gpt2, gptneox, "
+                            "llama, olmo2,"));
+    CHECK(message.ends_with(", got rwkv"));
+}
+
 TEST_CASE("what a GGUF file says that no model honours is refused by its key") {
     const auto with = [](const char* key, std::uint32_t value) {
         return refusal_of(tiny_keys().integer("llama.vocab_size", 9).integer(key, value));
     };
-    CHECK(with("llama.expert_count", 8) ==
-          "f.gguf: llama.expert_count: expected no such key in a model that is supported, got one");
-    CHECK(with("llama.rope.scaling.factor", 8).starts_with("f.gguf: llama.rope.scaling.factor: expected no"));
+    CHECK(with("llama.expert_shared_count", 8) ==
+          "f.gguf: llama.expert_shared_count: expected no such key in a model that is supported, got one");
+    CHECK(with("llama.rope.dimension_count_swa", 8).starts_with("f.gguf: llama.rope.dimension_count_swa: "));
+    CHECK(with("llama.rope.scaling.attn_factor", 2) ==
+          "f.gguf: llama.rope.scaling.attn_factor: expected 1 without divisors of frequencies, got another");
+    CHECK(with("llama.rope.scaling.factor", 0) ==
+          "f.gguf: llama.rope.scaling.factor: expected a positive number, got 0.000000");
     CHECK(with("llama.attention.value_length", 7) ==
           "f.gguf: llama.attention.value_length: expected the width of a head, 8, got 7");
-    CHECK(refusal_of(tiny_keys().integer("llama.vocab_size", 9).text("llama.rope.scaling.type", "yarn"))
-              .starts_with("f.gguf: llama.rope.scaling.type: expected no such key"));
+    CHECK(refusal_of(tiny_keys().integer("llama.vocab_size", 9).text("llama.rope.scaling.type", "yarn")) ==
+          "f.gguf: llama.rope.scaling.factor: expected a real, got nothing");
+    CHECK(
+        refusal_of(tiny_keys().integer("llama.vocab_size", 9).text("llama.rope.scaling.type", "longrope")) ==
+        "f.gguf: llama.rope.scaling.type: expected none, linear, yarn, or divisors of frequencies, got "
+        "longrope");
+    CHECK(
+        refusal_of(
+            tiny_keys().integer("llama.vocab_size", 9).tensor("rope_freqs.weight", {3}, 0, raw({1, 2, 3}))) ==
+        "f.gguf: rope_freqs.weight: expected 4 positive numbers, one for each pair, at most 128, got others");
     CHECK(refusal_of(tiny_keys()) == "f.gguf: vocab_size: expected an integer, got nothing");
     CHECK(refusal_of(GgufFile().text("general.architecture", "llama").integer("llama.vocab_size", 9)) ==
           "f.gguf: llama.context_length: expected an integer, got nothing");

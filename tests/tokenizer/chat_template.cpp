@@ -6,6 +6,7 @@
 #include <tenon/io/atomic_file.hpp>
 #include <tenon/tokenizer/chat_template.hpp>
 
+#include "../gguf_file.hpp"
 #include "../io/temporary_folder.hpp"
 
 using namespace tenon;
@@ -52,4 +53,16 @@ TEST_CASE("the template of a checkpoint's folder") {
     CHECK(ChatTemplate::load(folder.path()).apply(std::vector<ChatMessage>{}) == "d");
     write_file(folder.path() + "/chat_template.jinja", "file");
     CHECK(ChatTemplate::load(folder.path()).apply(std::vector<ChatMessage>{}) == "file");
+}
+
+TEST_CASE("the template of a GGUF file") {
+    const TemporaryFolder folder;
+    const std::string path = folder.path() + "/m.gguf";
+    support::GgufFile file;
+    file.texts("tokenizer.ggml.tokens", {"<s>", "</s>"}).integer("tokenizer.ggml.eos_token_id", 1);
+    file.integer("tokenizer.ggml.bos_token_id", 7);  // none there is
+    write_file(path, file.bytes());
+    CHECK_THROWS_AS(ChatTemplate::load(path), FileError);
+    write_file(path, file.text("tokenizer.chat_template", "{{ bos_token }}a{{ eos_token }}").bytes());
+    CHECK(ChatTemplate::load(path).apply(std::vector<ChatMessage>{}) == "a</s>");
 }

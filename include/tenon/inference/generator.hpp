@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <optional>
@@ -33,6 +34,8 @@ public:
     explicit Generator(const Model& model, SamplingOptions options = {}, Seed seed = {})
         : model_(model), options_(options), seed_(seed), cache_(model) {
         require_valid(options);
+        if (!std::same_as<Device, Cpu> && options.repetition_penalty != 1)
+            throw Error("generator: expected a repetition penalty of 1 on a GPU, got another");
         history_.reserve(static_cast<std::size_t>(cache_.capacity()));
     }
 
@@ -42,6 +45,21 @@ public:
             if (history_.size() == static_cast<std::size_t>(cache_.capacity())) forget();
             history_.push_back(token);
         }
+    }
+
+    /// The tokens that the next one will follow.
+    std::span<const std::int32_t> tokens() const { return history_; }
+    /// How many there is room for.
+    int capacity() const { return cache_.capacity(); }
+
+    /// Forgets all tokens but the first `length`, whose keys and values stay.
+    void rewind(int length) {
+        const int before = static_cast<int>(history_.size());
+        if (length >= before) return;
+        history_.resize(static_cast<std::size_t>(length));
+        // One is left to be run again, for the logits that follow it.
+        cache_.truncate(model_.outgrows_cache(length, before) ? 0 : std::max(length - 1, 0));
+        drawn_.reset();
     }
 
     /// Draws the next token, and feeds it. Throws Error where there is nothing to follow yet.
@@ -65,7 +83,10 @@ private:
 
     template <class L>
     void draw(const L& logits) {
-        const auto token = sample(logits.last().tensor(), options_, seed_, count_);
+        const auto last = logits.last().tensor();
+        if constexpr (std::same_as<Device, Cpu>)
+            penalize(last.data(), static_cast<int>(last.size()), history_, options_.repetition_penalty);
+        const auto token = sample(last, options_, seed_, count_);
         Kernel<Sample, Device>::advance(count_.data());
         Memory<Device>::copy(static_cast<const std::int32_t*>(token.data()), 1, token_.data());
     }

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <tenon/core/element.hpp>
 #include <tenon/core/error.hpp>
@@ -19,6 +22,9 @@ struct SamplingOptions {
     int top_k = 0;           ///< only the k most likely tokens; 0: all
     double top_p =
         1;  ///< only the most likely tokens that together reach p (Holtzman et al. 2020, "nucleus")
+    /// Tokens that came before have their logits divided by it, or multiplied where they are negative (Keskar
+    /// et al. 2019, "CTRL"); 1: none. Generators do so, on the CPU.
+    double repetition_penalty = 1;
 };
 
 /// Throws Error where an option is out of range.
@@ -31,6 +37,8 @@ inline void require_valid(const SamplingOptions& options) {
     if (!(options.top_p > 0 && options.top_p <= 1))
         fail("a top-p above 0, at most 1", std::to_string(options.top_p));
     if (options.top_k < 0) fail("a top-k of at least 0", std::to_string(options.top_k));
+    if (!(options.repetition_penalty > 0 && options.repetition_penalty < 1e30))
+        fail("a repetition penalty above 0", std::to_string(options.repetition_penalty));
 }
 
 namespace detail {
@@ -44,6 +52,20 @@ int greatest_logit(const T* logits, int count) {
 }
 
 }  // namespace detail
+
+/// Makes tokens that came before less likely: see SamplingOptions::repetition_penalty. Those that are no
+/// logit's are passed over.
+template <class T>
+void penalize(T* logits, int count, std::span<const std::int32_t> tokens, double penalty) {
+    if (penalty == 1) return;
+    std::vector<bool> is_done(static_cast<std::size_t>(count));
+    for (const std::int32_t token : tokens) {
+        if (token < 0 || token >= count || is_done[static_cast<std::size_t>(token)]) continue;
+        is_done[static_cast<std::size_t>(token)] = true;
+        const double logit = convert<double>(logits[token]);
+        logits[token] = convert<T>(logit > 0 ? logit / penalty : logit * penalty);
+    }
+}
 
 /// Draws a token from `count` logits; `uniform` lies in [0, 1). The first of equals comes first, so the
 /// result is a function of the arguments. Takes nothing from malloc once a thread's workspace has grown.

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <tenon/model/checkpoint_names.hpp>
@@ -22,6 +23,8 @@ struct CheckpointPlace {
     std::int64_t turns = 1;
     std::int64_t first_element = 0;  ///< of the parameter, where it is more than what is kept here
     Extents extents = {};            ///< of what is kept here
+    std::int64_t turn_elements = 0;  ///< of the parameter, from one turn to the next; 0: those of a turn
+    float addend = 0;                ///< what the file has added to the parameter's elements
 
     /// The tensor's shape.
     std::vector<std::int64_t> shape() const {
@@ -32,7 +35,9 @@ struct CheckpointPlace {
     }
 
     /// Whether the tensor is what is kept here, element by element.
-    bool is_whole() const { return !transposed && outputs == extents[0]; }
+    bool is_whole() const {
+        return !transposed && outputs == extents[0] && turn_elements == 0 && addend == 0;
+    }
 
     /// Calls f(element of the parameter, element of the tensor, count) for all runs of elements that follow
     /// each other in the tensor; those of the parameter are `step()` apart.
@@ -41,12 +46,13 @@ struct CheckpointPlace {
         const std::int64_t in = extents.count() / std::max<std::int64_t>(extents[0], 1),
                            each = extents[0] / turns;
         for (std::int64_t turn = 0; turn < turns; ++turn) {
-            const std::int64_t first = turn * (outputs / turns) + first_output;
+            const std::int64_t first = turn * (outputs / turns) + first_output,
+                               element =
+                                   first_element + turn * (turn_elements > 0 ? turn_elements : each * in);
             if (!transposed)
-                f(first_element + turn * each * in, first * in, each * in);
+                f(element, first * in, each * in);
             else
-                for (std::int64_t i = 0; i < in; ++i)
-                    f(first_element + turn * each * in + i, i * outputs + first, each);
+                for (std::int64_t i = 0; i < in; ++i) f(element + i, i * outputs + first, each);
         }
     }
     std::int64_t step() const { return transposed ? extents[1] : 1; }
@@ -69,6 +75,25 @@ inline void add_expert_places(const CheckpointNames& names, std::string_view nam
         }
 }
 
+/// The places of a parameter [experts, out, in] in one tensor of all experts, or in two: of gates, and of
+/// what they are multiplied with.
+inline void add_stacked_places(const CheckpointNames& names, std::string_view name, ParameterBase& parameter,
+                               std::vector<CheckpointPlace>& places) {
+    std::vector<std::string_view> layers{names.expert_down};
+    if (ParameterName(name).layer.ends_with("gate_up")) layers = {names.expert_gate, names.expert_up};
+    const Extents& all = parameter.extents;
+    const Extents extents(all[0], all[1] / static_cast<int>(layers.size()), all[2]);
+    for (const std::string_view layer : layers) {
+        CheckpointPlace place{block_name(names, name, layer), &parameter, false, 0, 0, all[0]};
+        place.extents = extents;
+        if (layers.size() > 1) {
+            place.turn_elements = std::int64_t{all[1]} * all[2];
+            if (layer == layers[1]) place.first_element = place.turn_elements / 2;
+        }
+        places.push_back(std::move(place));
+    }
+}
+
 }  // namespace detail
 
 /// The places of all parameters of a model, in its order.
@@ -83,8 +108,11 @@ std::vector<CheckpointPlace> checkpoint_places(Model& model, const CheckpointNam
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
         if (parameter.extents.rank == 3 && !names.experts.empty())
             return detail::add_expert_places(names, name, parameter, places);
+        if (parameter.extents.rank == 3 && names.joined_gate_up.empty() && !names.expert_gate.empty())
+            return detail::add_stacked_places(names, name, parameter, places);
         places.push_back({checkpoint_name(names, name), &parameter,
                           names.transposed && parameter.role == Role::matrix, 0, 0, 1, 0, parameter.extents});
+        if (names.whole_gains && name.ends_with(".gain")) places.back().addend = 1;
     });
     for (CheckpointPlace& place : places) {
         std::int64_t& all = outputs[place.tensor];

@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <span>
@@ -29,16 +31,13 @@ struct GgufEntry {
 
 /// The tensors and metadata of a GGUF file of version 2 or 3
 /// (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md), mapped, not copied. Header, metadata and the
-/// table of tensors are checked when the file is opened: what is found lies within it.
+/// table of tensors are checked when the file is opened: what is found lies within it. A file may be split,
+/// as NAME-00001-of-00003.gguf and so on: the first part has the metadata.
 class Gguf : public detail::NamedTensors<GgufEntry> {
 public:
-    /// Maps and checks a file. Throws FileError.
-    static Gguf open(const std::string& path) {
-        MappedFile file(path);
-        Gguf result = parse(file.bytes(), path);
-        result.file_ = std::move(file);
-        return result;
-    }
+    /// Maps and checks a file, and the parts that follow it where it is the first of several. Throws
+    /// FileError.
+    static Gguf open(const std::string& path);
 
     /// Checks bytes that lie in memory, which must outlive the result. `where` names them in messages. Throws
     /// FileError.
@@ -71,10 +70,55 @@ private:
     std::uint64_t alignment() const;
     static Row read_row(detail::GgufCursor& cursor, std::uint64_t alignment);
     void refuse_overlaps() const;
+    std::int64_t part_number(std::string_view key, std::int64_t otherwise) const;
 
-    MappedFile file_;
+    std::vector<MappedFile> files_;
     GgufMetadata metadata_;
 };
+
+/// The number under a key of a part's metadata.
+inline std::int64_t Gguf::part_number(std::string_view key, std::int64_t otherwise) const {
+    const GgufValue* value = metadata_.find(key);
+    const std::vector<std::int64_t> numbers = value ? value->integers() : std::vector<std::int64_t>();
+    return numbers.empty() ? otherwise : numbers[0];
+}
+
+inline Gguf Gguf::open(const std::string& path) {
+    MappedFile file(path);
+    Gguf result = parse(file.bytes(), path);
+    result.files_.push_back(std::move(file));
+    const std::int64_t parts = result.part_number("split.count", 1);
+    if (parts <= 1) return result;
+
+    const auto ending = [&](std::int64_t number) {
+        char text[48];
+        std::snprintf(text, sizeof text, "-%05d-of-%05d.gguf", static_cast<int>(number),
+                      static_cast<int>(parts));
+        return std::string(text);
+    };
+    if (parts > 99'999 || !path.ends_with(ending(1)) || result.part_number("split.no", 0) != 0)
+        throw FileError(path + ": expected a file of its own, or the first of " + std::to_string(parts) +
+                        " parts, whose name ends in \"-00001-of-" + ending(parts).substr(10) +
+                        "\", got another name or part");
+    const std::string stem = path.substr(0, path.size() - ending(1).size());
+    for (std::int64_t i = 1; i < parts; ++i) {
+        MappedFile next(stem + ending(i + 1));
+        Gguf part = parse(next.bytes(), next.path());
+        if (const std::int64_t number = part.part_number("split.no", -1); number != i)
+            throw FileError(next.path() + ": split.no: expected " + std::to_string(i) + ", got " +
+                            std::to_string(number));
+        result.entries_.insert(result.entries_.end(), std::make_move_iterator(part.entries_.begin()),
+                               std::make_move_iterator(part.entries_.end()));
+        result.files_.push_back(std::move(next));
+    }
+    const auto count = static_cast<std::int64_t>(result.entries_.size());
+    if (const std::int64_t all = result.part_number("split.tensors.count", count); all != count)
+        throw FileError(path + ": expected " + std::to_string(all) + " tensors in " + std::to_string(parts) +
+                        " parts, got " + std::to_string(count));
+    result.sort_by_offset();
+    result.index_names();
+    return result;
+}
 
 /// What tensors' offsets are multiples of.
 inline std::uint64_t Gguf::alignment() const {

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <tenon/core/element.hpp>
 #include <tenon/core/parallel.hpp>
 #include <tenon/io/checkpoint.hpp>
 #include <tenon/io/checkpoint_places.hpp>
@@ -34,9 +35,13 @@ std::string read_place(const Entry& entry, const CheckpointPlace& place, T* to) 
     std::atomic<std::int64_t> bad = none;
     place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t count) {
         parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end) {
-            const std::int64_t step = place.step(), first = stored + begin,
-                               found = read_elements(entry, first, end - begin, to + element + begin * step,
-                                                     step);
+            const std::int64_t step = place.step(), first = stored + begin;
+            T* const elements = to + element + begin * step;
+            const std::int64_t found = read_elements(entry, first, end - begin, elements, step);
+            if (place.addend != 0)
+                for (std::int64_t i = 0; i < end - begin; ++i)
+                    elements[i * step] =
+                        static_cast<T>(static_cast<ComputeOf<T>>(elements[i * step]) - place.addend);
             if (found < 0) return;
             std::int64_t least = bad.load();
             while (first + found < least && !bad.compare_exchange_weak(least, first + found)) {
@@ -219,7 +224,12 @@ std::vector<std::byte> joined_bytes(const std::vector<CheckpointPlace>& places,
             const HostElements<typename Model::Device> elements(*place.parameter);
             const T* const values = elements.template data<T>();
             place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t run) {
-                for (std::int64_t i = 0; i < run; ++i) to[stored + i] = values[element + i * place.step()];
+                for (std::int64_t i = 0; i < run; ++i) {
+                    const T value = values[element + i * place.step()];
+                    to[stored + i] = place.addend == 0  // which would make a 0 of -0
+                                         ? value
+                                         : static_cast<T>(static_cast<ComputeOf<T>>(value) + place.addend);
+                }
             });
         }
         return bytes;

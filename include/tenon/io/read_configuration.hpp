@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,9 +29,9 @@ public:
         set_keys();
     }
 
-    /// The metadata of a GGUF file, but for the tokenizer's; elements of lists as those of JSON's arrays. Two
-    /// more entries say what the tensors do: "vocab_size", the rows of the embedding, and
-    /// "tie_word_embeddings", whether there is no head.
+    /// The metadata of a GGUF file, but for the tokenizer's; elements of lists as those of JSON's arrays.
+    /// More entries say what the tensors do: "vocab_size", the rows of the embedding, "tie_word_embeddings",
+    /// whether there is no head, and divisors of rotary frequencies, as "rope_freqs.0".
     explicit OwnedConfiguration(const Gguf& file) : where_(file.where().begin(), file.where().end()) {
         for (const GgufValue& value : file.metadata().values())
             if (!value.key.starts_with("tokenizer.")) flatten(value);
@@ -39,6 +40,8 @@ public:
             append("vocab_size", {.kind = ConfigurationKind::integer, .integer = embedding->shape.front()});
         append("tie_word_embeddings",
                {.kind = ConfigurationKind::boolean, .integer = file.find("output.weight") == nullptr});
+        for (const char* const name : {"rope_freqs", "rope_factors_short", "rope_factors_long"})
+            append_divisors(file, name);
         set_keys();
         own_texts();
     }
@@ -72,6 +75,22 @@ private:
         for (const double real : value.reals()) add({.kind = ConfigurationKind::real, .real = real});
         for (const std::string_view text : value.texts())
             add({.kind = ConfigurationKind::text, .text = text});
+    }
+
+    /// The elements of a tensor of settings.
+    void append_divisors(const Gguf& file, const std::string& name) {
+        constexpr std::int64_t most = 1024;
+        const GgufEntry* const entry = file.find(name + ".weight");
+        if (!entry) return;
+        if (entry->type != GgmlType::f32 || entry->shape.size() != 1 || entry->shape[0] > most)
+            throw FileError(file.where() + ": " + entry->name + ": expected one axis of at most " +
+                            std::to_string(most) + " elements of type F32, got others");
+        for (std::int64_t i = 0; i < entry->shape[0]; ++i) {
+            float divisor;
+            std::memcpy(&divisor, entry->bytes.data() + static_cast<std::size_t>(i) * sizeof divisor,
+                        sizeof divisor);
+            append(name + '.' + std::to_string(i), {.kind = ConfigurationKind::real, .real = divisor});
+        }
     }
 
     void append(std::string_view key, const ConfigurationEntry& entry) {

@@ -73,10 +73,10 @@ concept HasGgufForm = requires {
 
 template <class A>
 constexpr bool recognizes(const ConfigurationTable& table) {
-    const std::string_view in_gguf = gguf_architecture(table);
-    if constexpr (HasGgufForm<A>)
-        if (in_gguf == A::gguf.architecture) return true;
-    if (!in_gguf.empty()) return false;
+    if (!gguf_architecture(table).empty()) {
+        if constexpr (HasGgufForm<A>) return has_gguf_form<typename A::Features>(table, A::gguf);
+        return false;
+    }
     if constexpr (requires { A::recognizes(table); })
         return A::recognizes(table);
     else
@@ -111,6 +111,21 @@ template <class... A>
 std::string names_of(ArchitectureList<A...>) {
     std::string names;
     ((names += (names.empty() ? "" : ", ") + std::string(A::name)), ...);
+    return names;
+}
+
+/// The same as GGUF files say them, each once.
+template <class... A>
+std::string gguf_names_of(ArchitectureList<A...>) {
+    std::string names;
+    const auto add = [&]<class One>(One) {
+        if constexpr (HasGgufForm<One>) {
+            const std::string name(One::gguf.architecture);
+            if ((", " + names + ",").find(", " + name + ",") != std::string::npos) return;
+            names += (names.empty() ? "" : ", ") + name;
+        }
+    };
+    (add(A()), ...);
     return names;
 }
 
@@ -157,6 +172,9 @@ inline Architecture require_architecture(const ConfigurationTable& table) {
     const Architecture found = find_architecture(table);
     if (found) return found;
     const std::string where(table.where());
+    if (const std::string_view in_gguf = gguf_architecture(table); !found.unsupported && !in_gguf.empty())
+        throw FileError(where + ": general.architecture: expected one of " +
+                        detail::gguf_names_of(Architectures()) + ", got " + std::string(in_gguf));
     if (!found.unsupported)
         throw FileError(where + ": model_type: expected one of " + detail::names_of(Architectures()) + ", " +
                         detail::names_of(Encoders()) + ", got " +

@@ -22,7 +22,8 @@ struct CheckpointNames {
                      latent_norm = {};
     /// Of a mixture of experts: an expert's layers are called `experts`, its number, a dot and these names….
     std::string_view router = {}, experts = {}, expert_gate = {}, expert_up = {}, expert_down = {};
-    /// …or all experts' matrices are one tensor, [experts, out, in], of this whole name.
+    /// …or all experts' matrices are one tensor, [experts, out, in], of this whole name. Where a file has no
+    /// `experts`, and none of these, its tensors of all experts have the three names above.
     std::string_view joined_router = {}, joined_gate_up = {}, joined_down = {};
     /// Of the expert that all tokens take; and a router's bias, by its whole name.
     std::string_view shared_gate = {}, shared_up = {}, shared_down = {}, router_bias = {};
@@ -34,6 +35,8 @@ struct CheckpointNames {
     bool interleaved_heads = false;
     /// Files may hold blocks after the model's, of which nothing is read.
     bool later_blocks = false;
+    /// Norms' gains are stored with the 1 that the model adds to them (see NormKind::rms_plus_one).
+    bool whole_gains = false;
     /// Begins all names but the head's; files of a model without its head may leave it out.
     std::string_view prefix = {};
     /// What files may call the head instead.
@@ -122,13 +125,20 @@ inline std::string checkpoint_name(const CheckpointNames& names, std::string_vie
     return result.append(own.is_bias ? ".bias" : ".weight");
 }
 
+/// The checkpoint's name of a layer of the block that a parameter belongs to.
+inline std::string block_name(const CheckpointNames& names, std::string_view parameter,
+                              std::string_view layer) {
+    std::string result(names.prefix);
+    result.append(names.block).append(detail::ParameterName(parameter).block);
+    return result.append(layer).append(".weight");
+}
+
 /// The checkpoint's name of an expert's layer, of the mixture that a parameter belongs to.
 inline std::string expert_name(const CheckpointNames& names, std::string_view parameter, int expert,
                                std::string_view layer) {
-    std::string result(names.prefix);
-    result.append(names.block).append(detail::ParameterName(parameter).block);
-    result.append(names.experts).append(std::to_string(expert)).append(".");
-    return result.append(layer).append(".weight");
+    std::string within(names.experts);
+    within.append(std::to_string(expert)).append(".").append(layer);
+    return block_name(names, parameter, within);
 }
 
 }  // namespace tenon

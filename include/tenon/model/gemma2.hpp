@@ -1,5 +1,7 @@
 #pragma once
 
+#include <tenon/core/constant_root.hpp>
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 
 namespace tenon {
@@ -26,16 +28,6 @@ inline constexpr FixedSetting gemma_fixed[] = {{"hidden_activation", {}, {"gelu_
                                                {"hidden_act", {}, {"gelu_pytorch_tanh", "gelu"}},  // older
                                                {"attention_bias", false},
                                                {"use_bidirectional_attention", false}};
-
-/// The square root, in constant expressions of every compiler (Heron's).
-constexpr double constant_root(double x) {
-    double root = x > 1 ? x : 1;
-    for (;;) {
-        const double next = (root + x / root) / 2;
-        if (!(next < root)) return root;
-        root = next;
-    }
-}
 
 /// The numbers of a Gemma but for the layers' windows and rotary positions.
 constexpr TransformerSizes read_gemma_sizes(const ConfigurationTable& table, int context) {
@@ -64,6 +56,8 @@ struct Gemma2 {
 
     static constexpr CheckpointNames names = gemma_names;
     static constexpr auto& fixed = gemma_fixed;
+    static constexpr GgufForm gguf{
+        .architecture = "gemma2", .names = gguf_names_gemma, .window_period = 2, .depth_of_wide_scale = 46};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

@@ -19,6 +19,11 @@ struct Gemma3 {
                                              gemma_fixed[2],
                                              gemma_fixed[3],
                                              {"attn_logit_softcapping", {}, {"null"}}};
+    static constexpr GgufForm gguf{.architecture = "gemma3",
+                                   .names = gguf_names_gemma,
+                                   .window_period = 6,
+                                   .window_rotary_base = 10'000,
+                                   .depth_of_wide_scale = 62};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

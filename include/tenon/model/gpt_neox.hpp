@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 
 namespace tenon {
@@ -37,6 +38,8 @@ struct GptNeoX {
     };
     static constexpr FixedSetting fixed[] = {
         {"hidden_act", {}, {"gelu"}}, {"attention_bias", true}, {"use_parallel_residual", true}};
+    /// In GGUF files the tensor has all queries, all keys, all values.
+    static constexpr GgufForm gguf{.architecture = "gptneox", .names = gguf_names_fused};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

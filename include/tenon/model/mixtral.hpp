@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 #include <tenon/nn/mixture_of_experts.hpp>
 
@@ -24,6 +25,9 @@ struct Mixtral {
         return names;
     }();
     static constexpr FixedSetting fixed[] = {{"hidden_act", {}, {"silu"}}};
+
+    /// GGUF files take it for a Llama that has experts.
+    static constexpr GgufForm gguf{.architecture = "llama", .rotary_pairs = RotaryPairs::interleaved};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

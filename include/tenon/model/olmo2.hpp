@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 
 namespace tenon {
@@ -21,6 +22,12 @@ struct Olmo2 {
         return names;
     }();
     static constexpr FixedSetting fixed[] = {{"hidden_act", {}, {"silu"}}, {"attention_bias", false}};
+    static constexpr GgufForm gguf{.architecture = "olmo2", .names = [] {
+                                       CheckpointNames names = gguf_names;
+                                       names.attention_norm = "post_attention_norm";
+                                       names.feed_forward_norm = "post_ffw_norm";
+                                       return names;
+                                   }()};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

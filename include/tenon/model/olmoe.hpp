@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 #include <tenon/nn/mixture_of_experts.hpp>
 
@@ -18,6 +19,7 @@ struct OlmoE {
     static constexpr CheckpointNames names = mixture_names;
     static constexpr FixedSetting fixed[] = {
         {"hidden_act", {}, {"silu"}}, {"attention_bias", false}, {"clip_qkv", {}, {"null"}}};
+    static constexpr GgufForm gguf{.architecture = "olmoe", .normalized_experts = false};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

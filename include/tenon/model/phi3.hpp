@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 
 namespace tenon {
@@ -18,6 +19,11 @@ struct Phi3 {
         return names;
     }();
     static constexpr FixedSetting fixed[] = {{"hidden_act", {}, {"silu"}}, {"attention_bias", false}};
+    static constexpr GgufForm gguf{.architecture = "phi3", .names = [] {
+                                       CheckpointNames names = gguf_names_fused;
+                                       names.gate = names.up;
+                                       return names;
+                                   }()};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 
 namespace tenon {
@@ -21,6 +22,7 @@ struct Qwen2 {
 
     static constexpr CheckpointNames names = llama_names;
     static constexpr FixedSetting fixed[] = {{"hidden_act", {}, {"silu"}}};
+    static constexpr GgufForm gguf{.architecture = "qwen2"};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

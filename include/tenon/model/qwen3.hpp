@@ -14,6 +14,7 @@ struct Qwen3 {
 
     static constexpr CheckpointNames names = llama_names;
     static constexpr FixedSetting fixed[] = {{"hidden_act", {}, {"silu"}}, {"attention_bias", false}};
+    static constexpr GgufForm gguf{.architecture = "qwen3"};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

@@ -17,6 +17,7 @@ struct Qwen3Moe {
 
     static constexpr CheckpointNames names = mixture_names;
     static constexpr FixedSetting fixed[] = {{"hidden_act", {}, {"silu"}}, {"attention_bias", false}};
+    static constexpr GgufForm gguf{.architecture = "qwen3moe"};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 
 namespace tenon {
@@ -13,6 +14,8 @@ struct SmolLm3 {
     static constexpr CheckpointNames names = llama_names;
     static constexpr FixedSetting fixed[] = {
         {"hidden_act", {}, {"silu"}}, {"attention_bias", false}, {"mlp_bias", false}};
+    static constexpr GgufForm gguf{
+        .architecture = "smollm3", .rotary_pairs = RotaryPairs::interleaved, .unturned_period = 4};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <ctime>
 #include <filesystem>
 #include <optional>
@@ -7,10 +9,13 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "tenon/core/error.hpp"
 #include "tenon/io/file.hpp"
+#include "tenon/io/gguf_metadata.hpp"
 #include "tenon/io/json.hpp"
+#include "tenon/io/mapped_file.hpp"
 #include "tenon/tokenizer/jinja/template.hpp"
 
 namespace tenon {
@@ -40,8 +45,9 @@ public:
 
     /// Reads `chat_template.jinja` of a checkpoint's folder, or `chat_template` of its
     /// `tokenizer_config.json`: of several, the one named "default"; special tokens are those of the latter
-    /// file. Throws FileError if there is none.
+    /// file. Or what the metadata of a GGUF file say. Throws FileError if there is none.
     static ChatTemplate load(const std::string& folder) {
+        if (folder.ends_with(".gguf")) return load_gguf(folder);
         const std::string file = folder + "/chat_template.jinja",
                           config_file = folder + "/tokenizer_config.json";
         jinja::Map special_tokens;
@@ -76,6 +82,32 @@ public:
     }
 
 private:
+    static ChatTemplate load_gguf(const std::string& path) {
+        const MappedFile file(path);
+        return detail::with_place(path, [&] {
+            const GgufMetadata metadata(
+                {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+            const GgufValue* const source = metadata.find("tokenizer.chat_template");
+            if (!source || !source->is_text() || source->count != 1)
+                throw Error("tokenizer.chat_template: expected a chat template, got none");
+            const GgufValue* const list = metadata.find("tokenizer.ggml.tokens");
+            const std::vector<std::string_view> tokens =
+                list ? list->texts() : std::vector<std::string_view>();
+            jinja::Map special_tokens;
+            for (const auto& [name, key] : {std::pair("bos_token", "bos"),
+                                            {"eos_token", "eos"},
+                                            {"unk_token", "unknown"},
+                                            {"pad_token", "padding"}}) {
+                const GgufValue* const value =
+                    metadata.find("tokenizer.ggml." + std::string(key) + "_token_id");
+                const std::vector<std::int64_t> ids = value ? value->integers() : std::vector<std::int64_t>();
+                if (!ids.empty() && ids[0] >= 0 && static_cast<std::uint64_t>(ids[0]) < tokens.size())
+                    special_tokens.set(name, std::string(tokens[static_cast<std::size_t>(ids[0])]));
+            }
+            return ChatTemplate(source->texts()[0], std::move(special_tokens));
+        });
+    }
+
     /// Every member whose name ends in "_token" and that is a text or has one.
     static jinja::Map special_tokens_of(const Json& config) {
         jinja::Map tokens;

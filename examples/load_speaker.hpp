@@ -1,0 +1,66 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include <tenon/files.hpp>
+#include <tenon/inference/generator.hpp>
+#include <tenon/model/architectures.hpp>
+#include <tenon/model/transformer.hpp>
+
+#include "speaker.hpp"
+
+/// Whether a program generates with models of these features: one that compiles kernels apart has them for
+/// some.
+template <class Device, class Features>
+inline constexpr bool generates = true;
+
+template <class Model>
+class SpeakerOf final : public Speaker {
+public:
+    template <class Source>
+    SpeakerOf(const tenon::TransformerSizes& sizes, const Source& source, const tenon::CheckpointNames& names,
+              const tenon::SamplingOptions& sampling, tenon::Seed seed)
+        : model_(tenon::load_model<Model>(sizes, source, names)), generator_(model_, sampling, seed) {}
+
+    std::span<const std::int32_t> tokens() const override { return generator_.tokens(); }
+    int capacity() const override { return generator_.capacity(); }
+    void follow(std::span<const std::int32_t> tokens) override {
+        const std::span<const std::int32_t> last = generator_.tokens();
+        const auto common = std::mismatch(tokens.begin(), tokens.end(), last.begin(), last.end()).first;
+        generator_.rewind(static_cast<int>(common - tokens.begin()));
+        generator_.feed(tokens.subspan(static_cast<std::size_t>(common - tokens.begin())));
+    }
+    std::int32_t next() override { return generator_.next(); }
+
+private:
+    const Model model_;
+    tenon::Generator<Model> generator_;
+};
+
+template <class Device, tenon::Precision P>
+std::unique_ptr<Speaker> load_speaker(const std::string& path, const tenon::Architecture& architecture,
+                                      int context, const tenon::SamplingOptions& sampling, tenon::Seed seed) {
+    using namespace tenon;
+    return visit_architecture(architecture, [&]<class A>(A) -> std::unique_ptr<Speaker> {
+        using Features = typename A::Features;
+        if constexpr (!generates<Device, Features>) {
+            throw Error(path + ": expected an architecture that this program has kernels for, got " +
+                        std::string(architecture.name));
+        } else {
+            using Model = Transformer<DynamicTransformer<Features>, Device, P>;
+            TransformerSizes sizes = resolved(architecture.sizes, Features::positions);
+            // Learned positions are all in the file.
+            if (Features::positions != Positions::learned) sizes.context = std::min(sizes.context, context);
+            const auto load = [&](const auto& source) {
+                return std::make_unique<SpeakerOf<Model>>(sizes, source, architecture.names, sampling, seed);
+            };
+            if (path.ends_with(".gguf")) return load(Gguf::open(path));
+            return load(open_checkpoint(path));
+        }
+    });
+}
