@@ -2,6 +2,7 @@
 
 // What reads and writes files; JSON inside.
 
+#include <tenon/io/adapter_files.hpp>
 #include <tenon/io/atomic_file.hpp>
 #include <tenon/io/checkpoint.hpp>
 #include <tenon/io/checkpoint_places.hpp>
@@ -16,6 +17,7 @@
 #include <tenon/io/read_configuration.hpp>
 #include <tenon/io/safetensors.hpp>
 #include <tenon/io/safetensors_write.hpp>
+#include <tenon/io/save_checkpoint.hpp>
 #include <tenon/io/token_file.hpp>
 #include <tenon/training/checkpoints.hpp>
 #include <tenon/training/curve.hpp>

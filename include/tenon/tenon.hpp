@@ -28,6 +28,7 @@
 #include <tenon/inference/cache.hpp>
 #include <tenon/inference/generator.hpp>
 #include <tenon/inference/sampling.hpp>
+#include <tenon/model/adapters.hpp>
 #include <tenon/model/architectures.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/model/configuration_table.hpp>
@@ -37,6 +38,7 @@
 #include <tenon/model/llama.hpp>
 #include <tenon/model/transformer.hpp>
 #include <tenon/model/upcycle.hpp>
+#include <tenon/nn/adapted_linear.hpp>
 #include <tenon/nn/block.hpp>
 #include <tenon/nn/dropout.hpp>
 #include <tenon/nn/features.hpp>

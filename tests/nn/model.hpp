@@ -68,16 +68,15 @@ std::vector<double> train_step(Model& model, Optimizer& optimizer, const Ids& in
 
 /// The greatest relative error of a parameter's gradient against central differences. (The bias of keys has
 /// no gradient but for rounding where positions don't turn it: below 1e-3 errors are absolute.)
-template <class Model, class... Key>
-double worst_gradient_error(Model& model, const Key&... key) {
-    const auto inputs = tokens(2, 5, 1), targets = tokens(2, 5, 4);
-    backward(cross_entropy(model(inputs, key...), targets));
+template <class Parts, class LossOf>
+double worst_gradient_error_of(Parts& parts, LossOf&& loss_of) {
+    backward(loss_of());
     const auto loss = [&] {
         Tape::Pause pause(Tape::current());
-        return cross_entropy(model(inputs, key...), targets).item();
+        return loss_of().item();
     };
     double worst = 0;
-    for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
+    for_each_parameter(parts, [&](std::string_view, ParameterBase& parameter) {
         double difference = 0, norm = 0;
         const auto values = elements<double>(parameter);
         std::vector<double> gradient(values.size(), 0.0);  // of what receives none
@@ -101,6 +100,11 @@ double worst_gradient_error(Model& model, const Key&... key) {
         if (!(error <= worst)) worst = error;
     });
     return worst;
+}
+template <class Model, class... Key>
+double worst_gradient_error(Model& model, const Key&... key) {
+    const auto inputs = tokens(2, 5, 1), targets = tokens(2, 5, 4);
+    return worst_gradient_error_of(model, [&] { return cross_entropy(model(inputs, key...), targets); });
 }
 
 }  // namespace tenon::support

@@ -128,12 +128,12 @@ public:
         return Tracked(id, &node->output);
     }
 
-    /// The slot behind a link; null while recording is paused, where values have none. Throws GraphError
-    /// where the link is not of the graph being recorded, or of a value that was made while recording was
-    /// paused.
+    /// The slot behind a link; null for a constant, and while recording is paused, where values have none.
+    /// Throws GraphError where the link is not of the graph being recorded, or of a value that was made while
+    /// recording was paused.
     SlotReference slot(const Tracked& link) const {
         if (link.graph() != 0 && link.graph() != id) throw_foreign(link.graph());
-        if (!link.slot() && is_recording())
+        if (!link.slot() && link.graph() != 0 && is_recording())
             throw GraphError(
                 "the value was made while recording was paused: write detach(…) to use it as a constant");
         return link.reference();

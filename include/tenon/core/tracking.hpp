@@ -86,6 +86,7 @@ struct Untracked {
 
 /// Says by its type that a tensor's gradient is wanted, and links it to the place where that gathers.
 /// Copies count as references to the graph; a parameter's link (graph 0) refers to none, and owns its slot.
+/// The link of a constant that stands where others are tracked, a default one, has neither.
 class Tracked {
 public:
     static constexpr bool is_tracked = true;

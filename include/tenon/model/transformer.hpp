@@ -55,7 +55,9 @@ public:
     explicit Transformer(Seed seed, const TransformerSizes& given = sizes_of<C>());
 
     /// A model that only runs forward, on the same parameters.
-    explicit Transformer(Transformer<C, D, P, Tracked>& trained) requires(!Tracking::is_tracked)
+    template <class Trained>
+        requires(!Tracking::is_tracked && Trained::is_tracked)
+    explicit Transformer(Transformer<C, D, P, Trained>& trained)
         : Transformer(Numbers{trained.sizes, trained.rotations_}, UnallocatedParameters()) {
         share_parameters(trained, *this);
     }
@@ -226,7 +228,7 @@ private:
         } else if constexpr (has_positions) {
             x = x + tenon::embedding(positions, first_position);
         }
-        return x;
+        return Setting::entering(x);
     }
 
     template <class Ids, class Position, class CacheOf, class Drop, class Record = NoRoutingRecord>

@@ -20,6 +20,12 @@ struct Setting {
     /// kept as the optimizer keeps parameters, and so need no second copy.
     template <class S>
     using NormParameter = tenon::Parameter<typename PrecisionType::master, S, Device, Tracking>;
+
+    /// What enters a model's first block, as its blocks take it.
+    template <class X>
+    static const X& entering(const X& x) {
+        return x;
+    }
 };
 
 namespace detail {

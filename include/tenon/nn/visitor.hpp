@@ -13,15 +13,23 @@
 
 namespace tenon {
 
+struct AdapterPlace;
+
 /// Walks the parameters of a model, each under its full name, shapes erased: initializing, counting, loading,
-/// saving and optimizing are written against it.
+/// saving and optimizing are written against it. A callback that `takes_adapter_places` (see
+/// `nn/adapted_linear.hpp`) is called with these, too.
 class ParameterVisitor {
 public:
     template <class F>
     explicit ParameterVisitor(F& callback)
         : context_(&callback), call_([](void* context, std::string_view name, ParameterBase& parameter) {
               (*static_cast<F*>(context))(name, parameter);
-          }) {}
+          }) {
+        if constexpr (requires { requires F::takes_adapter_places; })
+            call_place_ = [](void* context, std::string_view name, AdapterPlace& place) {
+                (*static_cast<F*>(context))(name, place);
+            };
+    }
 
     /// Visits a parameter of the layer at hand.
     void operator()(std::string_view name, ParameterBase& parameter) {
@@ -29,6 +37,11 @@ public:
         path_ += name;
         call_(context_, path_, parameter);
         path_.resize(length);
+    }
+
+    /// Visits the place for an adapter of the layer at hand, under the layer's name and a dot.
+    void operator()(AdapterPlace& place) {
+        if (call_place_) call_place_(context_, path_, place);
     }
 
     /// Visits a part of the layer at hand, whose parameters' names begin with `name` and a dot.
@@ -45,6 +58,7 @@ private:
     std::string path_;
     void* context_;
     void (*call_)(void*, std::string_view, ParameterBase&);
+    void (*call_place_)(void*, std::string_view, AdapterPlace&) = nullptr;
 };
 
 /// Calls f(name, parameter) for every parameter of a model, in a fixed order.

@@ -1,0 +1,228 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <tenon/io/adapter_files.hpp>
+#include <tenon/io/read_configuration.hpp>
+#include <tenon/io/save_checkpoint.hpp>
+#include <tenon/model/adapters.hpp>
+#include <tenon/model/llama.hpp>
+#include <tenon/model/transformer.hpp>
+
+#include "../io/temporary_folder.hpp"
+#include "../nn/model.hpp"
+
+using namespace tenon;
+using support::Device;
+using support::tokens;
+
+namespace {
+
+using Model = Transformer<support::Small, Device, F64, Adapted>;
+using Plain = Transformer<support::Small, Device, F64>;
+
+/// B, too, is something, as after some training.
+void begin(Adapters<Model>& adapters) {
+    std::uint32_t number = 7;
+    for (const auto& entry : adapters.entries()) {
+        support::Numbers next(number++);
+        write_elements<double, Device>(entry.adapter->b, [&](double* to) {
+            for (std::int64_t i = 0; i < entry.adapter->b.size(); ++i) to[i] = next();
+        });
+    }
+}
+
+std::vector<double> logits_of(const Model& model, const support::Tokens& ids) {
+    const Tape::Pause pause(Tape::current());
+    return support::values(detach(model(ids).tensor()));
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+    REQUIRE(a.size() == b.size());
+    double worst = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
+    return worst;
+}
+
+}  // namespace
+
+TEST_CASE("adapters that are new change nothing; each is at the layers that its targets name") {
+    Model model(seed(1));
+    const auto ids = tokens(2, 5, 1);
+    const auto before = logits_of(model, ids);
+    {
+        const Adapters some(model, {.rank = 2, .targets = {"query", "attention.value"}}, seed(2));
+        REQUIRE(some.entries().size() == 4);
+        CHECK(some.entries()[1].layer == "blocks.0.attention.value");
+        CHECK(logits_of(model, ids) == before);
+        CHECK_THROWS_WITH_AS((Adapters(model, {.targets = {"query"}}, seed(2))),
+                             "adapters: expected a layer without an adapter, got blocks.0.attention.query",
+                             Error);
+    }
+    const Adapters one(model, {.targets = {"layers.1.mlp.down_proj"}}, seed(2), llama_names);
+    REQUIRE(one.entries().size() == 1);
+    CHECK(one.entries()[0].layer == "blocks.1.feed_forward.down");
+    CHECK_THROWS_WITH_AS((Adapters(model, {.targets = {"up", "q_prj"}}, seed(2), llama_names)),
+                         "adapters: expected the name of a linear layer or its end, got \"q_prj\"", Error);
+    CHECK_NOTHROW((Adapters(model, {.targets = {"up"}}, seed(2))));  // nothing is left of those
+    CHECK_THROWS_WITH_AS((Adapters(model, {.rank = 0}, seed(2))),
+                         "adapters: expected a rank of at least 1 and a finite alpha, got 0 and 16.000000",
+                         Error);
+}
+
+TEST_CASE("the gradient of the loss for every adapter, the model's parameters having none") {
+    for (const bool all : {false, true}) {
+        Model model(seed(1));
+        Adapters adapters(model, {.rank = 3, .targets = {all ? "all-linear" : "value"}}, seed(2));
+        begin(adapters);
+        const auto inputs = tokens(2, 5, 1), targets = tokens(2, 5, 4);
+        CHECK(support::worst_gradient_error_of(adapters,
+                                               [&] { return cross_entropy(model(inputs), targets); }) < 1e-6);
+    }
+}
+
+TEST_CASE("merged into the weights, adapters compute the same; taken off, the weights are as before") {
+    Model model(seed(1));
+    const auto ids = tokens(2, 5, 1);
+    const auto weights = support::all_elements(model);
+    const auto without = logits_of(model, ids);
+    Adapters adapters(model, {.rank = 2, .alpha = 3, .rank_stabilized = true, .targets = {"all-linear"}},
+                      seed(2));
+    CHECK(adapters.options().scale() == 3 / std::sqrt(2.0));
+    begin(adapters);
+    const auto apart = logits_of(model, ids);
+    CHECK(distance(apart, without) > 0.1);
+    adapters.merge();
+    CHECK(distance(logits_of(model, ids), apart) < 1e-12);
+    const Plain plain(model);  // shares the merged weights
+    CHECK(distance(support::values(plain(ids).tensor()), apart) < 1e-12);
+    adapters.unmerge();
+    CHECK(distance(logits_of(model, ids), apart) < 1e-12);
+    CHECK(distance(support::all_elements(model), weights) < 1e-14);
+}
+
+TEST_CASE("training changes adapters alone, which alone have gradients and moments") {
+    Model model(seed(1));
+    const auto weights = support::all_elements(model);
+    Adapters adapters(model, {.rank = 2, .targets = {"all-linear"}}, seed(2));
+    AdamW optimizer{adapters, {.rate = 0.02}};
+    std::int64_t trained = 0, moments = 0;
+    for_each_parameter(adapters,
+                       [&](std::string_view, ParameterBase& parameter) { trained += parameter.size(); });
+    optimizer.for_each_state([&](std::string_view name, ElementType, std::int64_t count, void*) {
+        if (name.ends_with("moment")) moments += count;
+    });
+    CHECK(trained == 2 * 2 * ((8 + 8) + 2 * (8 + 4) + (8 + 8) + 3 * (8 + 12)));
+    CHECK(moments == 2 * trained);
+
+    std::vector<double> losses;
+    const auto inputs = tokens(4, 8, 1), targets = tokens(4, 8, 4);
+    for (int step = 0; step < 30; ++step) {
+        auto loss = cross_entropy(model(inputs), targets);
+        losses.push_back(loss.item());
+        backward(loss);
+        optimizer.step();
+    }
+    CHECK(losses.back() < 0.8 * losses.front());
+    CHECK(support::all_elements(model) == weights);
+    for_each_parameter(model, [](std::string_view, ParameterBase& parameter) { CHECK(!parameter.gradient); });
+}
+
+namespace {
+
+/// A checkpoint of a small Llama, and adapters that PEFT has made for it (see make.py there).
+const std::string fixture = (std::filesystem::path(__FILE__).parent_path() / "lora").string();
+
+template <class M>
+M loaded() {
+    const OwnedConfiguration configuration = read_configuration(fixture + "/config.json");
+    return load_model<M>(Llama::sizes(configuration.table()), open_checkpoint(fixture), Llama::names);
+}
+
+std::vector<double> reference(const std::string& name) {
+    const Safetensors file = Safetensors::open(fixture + "/reference.safetensors");
+    const SafetensorsEntry& entry = file.at(name);
+    std::vector<double> values(entry.bytes.size() / size_of(entry.type));
+    detail::read_elements(entry, 0, static_cast<std::int64_t>(values.size()), values.data(), 1);
+    return values;
+}
+
+support::Tokens reference_ids() {
+    const std::vector<double> ids = reference("ids");
+    return support::Tokens::from(std::vector<int>(ids.begin(), ids.end()), 2, 9);
+}
+
+}  // namespace
+
+TEST_CASE("adapters of PEFT's form give PEFT's logits, and are written as they were read") {
+    const auto ids = reference_ids();
+    auto model = loaded<Model>();
+    CHECK(distance(logits_of(model, ids), reference("without")) < 1e-5);
+    Adapters adapters = load_adapters(model, fixture, Llama::names);
+    REQUIRE(adapters.entries().size() == 6);
+    CHECK(adapters.options().rank == 3);
+    CHECK(adapters.options().rank_stabilized);
+    const auto logits = logits_of(model, ids);
+    CHECK(distance(logits, reference("logits")) < 1e-5);
+
+    const TemporaryFolder folder;
+    save_adapters(adapters, model, folder.path(), Llama::names);
+    const std::string config = read_file(folder / "adapter_config.json");
+    CHECK(config.find("\"target_modules\": [\"q_proj\", \"v_proj\", \"down_proj\"]") != config.npos);
+    auto other = loaded<Model>();
+    Adapters again = load_adapters(other, folder.path(), Llama::names);
+    CHECK(logits_of(other, ids) == logits);
+}
+
+TEST_CASE("adapters that are not this model's are refused by name") {
+    const TemporaryFolder folder;
+    auto model = loaded<Model>();
+    const auto message = [&](const std::string& from, const std::string& to) {
+        std::string config = read_file(fixture + "/adapter_config.json");
+        const std::size_t at = config.find(from);
+        REQUIRE(at != config.npos);
+        config.replace(at, from.size(), to);
+        write_file(folder / "adapter_config.json", config);
+        write_file(folder / "adapter_model.safetensors", read_file(fixture + "/adapter_model.safetensors"));
+        try {
+            load_adapters(model, folder.path(), Llama::names);
+            return std::string("loaded");
+        } catch (const FileError& error) {
+            return std::string(error.what()).substr(folder.path().size() + 1);
+        }
+    };
+    CHECK(message("\"r\": 3", "\"r\": 3") == "loaded");
+    CHECK(message("\"r\": 3", "\"r\": 2").find("q_proj.lora_A.weight: expected shape [2, 8], got [3, 8]") !=
+          std::string::npos);
+    CHECK(message("\"use_dora\": false", "\"use_dora\": true") ==
+          "adapter_config.json: use_dora: expected false: DoRA is not supported, got a boolean");
+    CHECK(message("\"LORA\"", "\"IA3\"") ==
+          "adapter_config.json: peft_type: expected LORA, got a text \"IA3\"");
+    CHECK(message("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 4}")
+              .starts_with("adapter_config.json: rank_pattern: expected no ranks of single layers"));
+}
+
+TEST_CASE("a loaded checkpoint is trained whole, and saved as it was loaded") {
+    const auto ids = reference_ids();
+    auto model = loaded<Trainable<Plain>>();
+    AdamW optimizer{model, {.rate = 0.01}};
+    std::vector<double> losses;
+    for (int step = 0; step < 5; ++step) {
+        auto loss = cross_entropy(model(ids), ids);
+        losses.push_back(loss.item());
+        backward(loss);
+        optimizer.step();
+    }
+    CHECK(losses.back() < losses.front());
+    const TemporaryFolder folder;
+    save_checkpoint(model, folder.path(), Llama::names, fixture);
+    CHECK(read_file(folder / "config.json") == read_file(fixture + "/config.json"));
+    const auto saved = load_model<Plain>(model.sizes, open_checkpoint(folder.path()), Llama::names);
+    CHECK(support::values(saved(ids).tensor()) == support::values(detach(model(ids).tensor())));
+}
