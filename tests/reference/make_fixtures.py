@@ -243,7 +243,7 @@ def make_deepseek(name, seed, kind, **sizes):
 
 make_deepseek("deepseek_v2_lite", 24, "deepseek_v2", q_lora_rank=None, routed_scaling_factor=1.5)
 make_deepseek("deepseek_v2_groups", 25, "deepseek_v2", topk_method="group_limited_greedy", n_routed_experts=9, n_group=3,
-              topk_group=2, num_experts_per_tok=4, routed_scaling_factor=16.0, num_hidden_layers=3)
+              topk_group=2, num_experts_per_tok=4, routed_scaling_factor=4.0, num_hidden_layers=3)
 make_deepseek("deepseek_v2_yarn", 26, "deepseek_v2", first_k_dense_replace=0, attention_bias=True, max_position_embeddings=64,
               rope_parameters=dict(rope_type="yarn", rope_theta=100.0, factor=4.0, original_max_position_embeddings=16,
                                    beta_fast=32, beta_slow=1, mscale=0.707, mscale_all_dim=0.707))
