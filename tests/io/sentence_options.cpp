@@ -107,4 +107,10 @@ TEST_CASE("modules and settings that are not supported are named") {
     CHECK(message() == folder /
                            "sentence_bert_config.json: do_lower_case: expected false: the tokenizer is to "
                            "do that, got a boolean");
+    write(folder / "sentence_bert_config.json", "{}");
+    write(folder / "config_sentence_transformers.json",
+          R"({"prompts": {"q": "query: "}, "default_prompt_name": "q"})");
+    CHECK(message() == folder /
+                           "config_sentence_transformers.json: default_prompt_name: expected null, as "
+                           "prompts before each sentence are not supported, got a text \"q\"");
 }

@@ -112,6 +112,20 @@ TEST_CASE("tokens attend to all tokens of their sequence, and to no padding") {
     }
 }
 
+TEST_CASE("dropout in training is its key's") {
+    TransformerSizes sizes = sizes_of<SmallEncoder>();
+    sizes.dropout = 0.5;
+    const Trainable<Small> encoder(seed(7), sizes);
+    const auto ids = support::tokens(1, 6, 3);
+    const auto types = support::Tokens::zeros(1, 6);
+    const auto states = [&](std::uint64_t step) {
+        return detach(encoder(ids, mask_of({6}, 6), types, DropoutKey{seed(1), step}));
+    };
+    CHECK(support::same_bits(states(0), states(0)));
+    CHECK_FALSE(support::same_bits(states(0), states(1)));
+    CHECK_FALSE(support::same_bits(states(0), detach(encoder(ids))));
+}
+
 TEST_CASE("states of tokens are pooled as their mask says") {
     const auto states = to_device<Device>(Tensor<double, Shape<2, 3, 2>>::of({1, -8, 3, 2, 100, 100,  //
                                                                               4, 4, -2, 1, 7, -5}));

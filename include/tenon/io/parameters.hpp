@@ -108,12 +108,15 @@ CheckpointNames names_in(const Source& source, CheckpointNames names) {
     CheckpointNames other = names;
     other.prefix = {};
     if (!has(names, "embedding.weight") && has(other, "embedding.weight")) names = other;
-    const auto has_head = [&](const CheckpointNames& tried) {
-        return has(tried, "head.weight") || has(tried, "head.bias");
+    const auto only_other_has = [&](std::string_view parameter) {
+        return !has(names, parameter) && has(other, parameter);
     };
     other = names;
     other.head = names.head_otherwise;
-    if (!other.head.empty() && !has_head(names) && has_head(other)) names = other;
+    if (!other.head.empty() && (only_other_has("head.weight") || only_other_has("head.bias"))) names = other;
+    other = names;
+    other.greek_norms = true;
+    if (!names.embedding_norm.empty() && only_other_has("embedding_norm.gain")) names = other;
     other = names;
     other.router = names.joined_router;
     other.experts = {};

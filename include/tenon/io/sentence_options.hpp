@@ -112,6 +112,10 @@ inline SentenceOptions read_sentence_options(const std::string& folder) {
         if (count < 2) modules->root().fail("the modules Transformer and Pooling");
     }
     options.longest = detail::read_longest(options.model);
+    if (const auto settings = detail::json_if_there(folder + "/config_sentence_transformers.json"))
+        if (const auto prompt = settings->root().find("default_prompt_name");
+            prompt && !prompt->is(JsonKind::null))
+            prompt->fail("null, as prompts before each sentence are not supported");
     return options;
 }
 

@@ -41,8 +41,8 @@ struct Bert {
         .head_norm = "cls.predictions.transform.LayerNorm",
         .prefix = "bert.",
         .head_otherwise = "cls.predictions",  // of a tied head, which has a bias alone
-        .ignored = {"embeddings.position_ids", "cls.predictions.bias", "cls.seq_relationship.weight",
-                    "cls.seq_relationship.bias"},
+        .ignored = {"embeddings.position_ids", "cls.predictions.bias", "cls.predictions.decoder.weight",
+                    "cls.seq_relationship.weight", "cls.seq_relationship.bias"},
     };
 
     static constexpr FixedSetting fixed[] = {{"hidden_act", {}, {"gelu"}},

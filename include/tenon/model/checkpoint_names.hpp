@@ -31,6 +31,8 @@ struct CheckpointNames {
     std::string_view types = {}, embedding_norm = {}, pooler = {}, head_transform = {}, head_norm = {};
     /// Matrices of blocks are stored [in, out], not [out, in].
     bool transposed = false;
+    /// What norms have is called ".gamma" and ".beta".
+    bool greek_norms = false;
     /// Layers of one name follow each other head by head: those of the first, then of the second….
     bool interleaved_heads = false;
     /// Files may hold blocks after the model's, of which nothing is read.
@@ -42,7 +44,7 @@ struct CheckpointNames {
     /// What files may call the head instead.
     std::string_view head_otherwise = {};
     /// Tensors whose names end so may stand in a file, and are no parameters.
-    std::string_view ignored[4] = {};
+    std::string_view ignored[5] = {};
 };
 
 namespace detail {
@@ -122,6 +124,8 @@ inline std::string checkpoint_name(const CheckpointNames& names, std::string_vie
     if (!own.block.empty()) result.append(names.block).append(own.block);
     result.append(name);
     if (name == names.joined_gate_up || name == names.joined_down || is_router_bias) return result;
+    if (names.greek_norms && own.layer.ends_with("norm"))
+        return result.append(own.is_bias ? ".beta" : ".gamma");
     return result.append(own.is_bias ? ".bias" : ".weight");
 }
 
