@@ -1,20 +1,28 @@
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
 
 #include "support.hpp"
+#include "tenon/tokenizer/block_kinds.hpp"
+#include "tenon/tokenizer/byte_block.hpp"
 #include "tenon/tokenizer/known_scanners.hpp"
 #include "tenon/tokenizer/pattern_scanner.hpp"
 #include "tenon/tokenizer/text_pattern.hpp"
 
 using tenon::RegexDialect;
+using tenon::detail::ByteBlock;
 using tenon::detail::KnownPatterns;
 using tenon::detail::PatternScanner;
 using tenon::detail::PieceScanner;
+using tenon::detail::PortableByteBlock;
 
 namespace patterns = tenon::detail::patterns;
 
@@ -149,9 +157,10 @@ TEST_CASE("scanners agree with their patterns on random text") {
         std::mt19937 generator(1);
         int differences = 0;
         for (int i = 0; i < 6000; ++i) {
+            const unsigned size = i % 2 == 0 ? 16 : 96;  // long ones are cut block by block
             const std::string text = i % 6 > 0
-                                         ? tokenizer_tests::random_text(generator, parts, generator() % 16)
-                                         : tokenizer_tests::random_bytes(generator, generator() % 16);
+                                         ? tokenizer_tests::random_text(generator, parts, generator() % size)
+                                         : tokenizer_tests::random_bytes(generator, generator() % size);
             const bool differs = pieces_of(*scanner, text) != reference.pieces(text);
             if (differs && differences == 0) {
                 CAPTURE(text);
@@ -182,11 +191,79 @@ TEST_CASE("every code point is of the kind that its category says") {
     CHECK(differences == 0);
 }
 
+TEST_CASE_TEMPLATE("a block of text tells which of its bytes lie in a range", Block, PortableByteBlock,
+                   ByteBlock) {
+    std::mt19937 generator(5);
+    const auto bits = [](const std::string& text, auto&& is_in) {
+        std::uint64_t bits = 0;
+        for (std::size_t i = 0; i < 64; ++i)
+            bits |= std::uint64_t{is_in(static_cast<unsigned char>(text[i]))} << i;
+        return bits;
+    };
+    for (int i = 0; i < 2000; ++i) {
+        std::string text(64, ' ');
+        for (char& byte : text) byte = static_cast<char>(generator());
+        const Block block(text.data());
+        const auto side = static_cast<unsigned char>(generator() % 2 * 128);
+        auto first = static_cast<unsigned char>(side + generator() % 128);
+        auto last = static_cast<unsigned char>(side + generator() % 128);
+        if (first > last) std::swap(first, last);
+        CHECK(block.within(first, last) ==
+              bits(text, [&](unsigned char byte) { return byte >= first && byte <= last; }));
+        CHECK(block.beyond_ascii() == bits(text, [](unsigned char byte) { return byte >= 128; }));
+        CHECK(block.letters() == bits(text, [](unsigned char byte) {
+                  return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
+              }));
+    }
+}
+
+TEST_CASE_TEMPLATE("a block of text has the kinds of its characters", Block, PortableByteBlock, ByteBlock) {
+    namespace kinds = tenon::detail::kinds;
+    const std::vector<std::string> parts = parts_of_text();
+    std::mt19937 generator(6);
+    int differences = 0, cut = 0;
+    for (int i = 0; i < 3000; ++i) {
+        std::string text = i % 3 > 0 ? tokenizer_tests::random_text(generator, parts, 64)
+                                     : tokenizer_tests::random_bytes(generator, 64);
+        text.resize(std::max<std::size_t>(text.size(), 64), '.');
+        const char* const at = text.data();
+        const char* const end = at + text.size();
+        const auto block = tenon::detail::kinds_of_block<Block>(at, end, kinds::letter);
+        std::size_t size = 0;
+        while (size < block.size) {
+            const auto character = tenon::detail::character_at(at + size, end);
+            for (std::size_t byte = 0; byte < character.size; ++byte) {
+                const std::uint64_t bit = std::uint64_t{1} << (size + byte);
+                const bool is_blank = character.kind & kinds::blank;
+                const bool is_symbol = character.kind & (kinds::symbol | kinds::mark | kinds::other);
+                differences += ((block.letters & bit) != 0) != ((character.kind & kinds::letter) != 0);
+                differences += ((block.numbers & bit) != 0) != ((character.kind & kinds::number) != 0);
+                differences += ((block.line_ends & bit) != 0) != ((character.kind & kinds::line_end) != 0);
+                differences += ((block.blanks & bit) != 0) != is_blank;
+                differences += ((block.symbols & bit) != 0) != is_symbol;
+                differences += ((block.continued & bit) != 0) != (byte > 0);
+                differences += ((block.spaces & bit) != 0) != (at[size] == ' ');
+                differences += ((block.apostrophes & bit) != 0) != (at[size] == '\'');
+            }
+            size += character.size;
+        }
+        differences += size != block.size;
+        if (size == 64) continue;
+        ++cut;
+        const auto next = tenon::detail::character_at(at + size, end);
+        differences += size + next.size <= 64 && !(next.kind & (kinds::whitespace | kinds::number));
+    }
+    CHECK(differences == 0);
+    CHECK(cut > 100);
+    CHECK(cut < 2900);
+}
+
 TEST_CASE("scanners agree with their patterns where kinds meet") {
     for (const KnownPatterns& patterns : tenon::detail::known_patterns()) {
         const auto scanner = scanner_of(patterns);
         const Reference reference(patterns);
         CAPTURE(patterns.patterns.back());
+        std::mt19937 generator(3);
         int differences = 0;
         tenon::detail::KindSet last = 0;
         for (char32_t c = 1; c < 0x3400; ++c) {
@@ -196,6 +273,7 @@ TEST_CASE("scanners agree with their patterns where kinds meet") {
             std::string text = "a", one;
             tenon::append_utf8(one, c);
             text += one + "b1" + one + "2 " + one + " !" + one + one + "?\n" + one + "A" + one;
+            text += std::string(generator() % 64, '.') + text;  // where blocks of text end, too
             differences += pieces_of(*scanner, text) != reference.pieces(text);
         }
         CHECK(differences == 0);

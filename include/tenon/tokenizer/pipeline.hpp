@@ -140,6 +140,8 @@ public:
     }
 
 private:
+    static constexpr std::size_t pieces_at_once = 256;
+
     /// The scanner that does what the steps do, if there is one: they cut text, and none changes it but as a
     /// model of bytes does.
     std::shared_ptr<const PieceScanner> find_scanner() const {
@@ -209,8 +211,8 @@ private:
         // From here on, an added token may have begun that the text does not show whole.
         const std::size_t longest = std::max<std::size_t>(added_.longest(), 1);
         const std::size_t known = text.size() - std::min(text.size(), longest - 1);
-        std::array<std::size_t, 64> ends;
-        std::array<Span, 64> pieces;
+        std::array<std::size_t, pieces_at_once> ends;
+        std::array<Span, pieces_at_once> pieces;
         for (std::size_t at = 0;;) {
             const AddedTokens::Match match = added_.next(text, at, at, false, special);
             const bool is_whole = match.token && match.span.begin < known;
@@ -278,8 +280,8 @@ private:
     void encode_scanned(std::string_view text, Span span, EncodeState& state) const {
         const std::string_view segment = part(text, span);
         const std::size_t first = state.tokens.ids.size();
-        std::array<std::size_t, 64> ends;
-        std::array<Span, 64> pieces;
+        std::array<std::size_t, pieces_at_once> ends;
+        std::array<Span, pieces_at_once> pieces;
         for (std::size_t begin = 0; begin < segment.size();) {
             const std::size_t count = scanner_->scan(segment, begin, ends);
             for (std::size_t i = 0; i < count; ++i) {

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
+#include "tenon/tokenizer/block_kinds.hpp"
 #include "tenon/tokenizer/character_classes.hpp"
 #include "tenon/tokenizer/character_kinds.hpp"
 
@@ -13,6 +15,13 @@ namespace tenon::detail {
 //
 //     piece_end(at, end)  where the piece ends that begins at `at`, which is before `end`
 //     settled(text)       up to where pieces end for good, whatever follows the text
+//
+// and, if it can tell the ends of several pieces at once,
+//
+//     block_letters       the kinds of characters that it takes for letters
+//     piece_begins(kinds) where pieces begin in a block of text that begins with one: only what kinds and the
+//                         next character's kind say, so without contractions
+//     contraction_end(at, end)  where the contraction ends that makes a piece, or `at`
 //
 // and does what the pattern beside it in known_scanners.hpp does.
 
@@ -60,7 +69,7 @@ struct Gpt2Scanner {
     static constexpr const char* piece_end(const char* at, const char* end) {
         const char* const begin = at;
         if (*at == '\'') {
-            if (const char* after = contraction_end<true>(at, end); after != at) return after;
+            if (const char* after = detail::contraction_end<true>(at, end); after != at) return after;
         }
         at += *at == ' ';
         if (at < end) {
@@ -84,6 +93,20 @@ struct Gpt2Scanner {
     }
 
     static std::size_t settled(std::string_view text) { return less_deciding(text.size()); }
+
+    static constexpr KindSet block_letters = kinds::letter;
+
+    static constexpr std::uint64_t piece_begins(const BlockKinds& kinds) {
+        const std::uint64_t whitespace = kinds.blanks | kinds.line_ends;
+        // A space belongs to what follows it.
+        const auto begins = [&](std::uint64_t set) { return set & ~(set << 1) & ~(kinds.spaces << 1); };
+        return begins(kinds.letters) | begins(kinds.numbers) | begins(kinds.symbols) |
+               (whitespace & (~(whitespace << 1) | ~whitespace >> 1));
+    }
+
+    static constexpr const char* contraction_end(const char* at, const char* end) {
+        return detail::contraction_end<true>(at, end);
+    }
 };
 
 /// In what the patterns of later models differ.
@@ -101,10 +124,12 @@ struct WordRules {
 /// The patterns of GPT-4 (cl100k, o200k) and those like them: Llama 3, Qwen and Mistral's Tekken.
 template <WordRules rules>
 struct WordScanner {
+    static constexpr KindSet letters = kinds::letter | (rules.has_marks_in_words ? kinds::mark : 0);
+
     static constexpr const char* piece_end(const char* at, const char* end) {
         if constexpr (rules.contractions == WordRules::Contractions::pieces) {
             if (*at == '\'') {
-                if (const char* after = contraction_end<false>(at, end); after != at) return after;
+                if (const char* after = detail::contraction_end<false>(at, end); after != at) return after;
             }
         }
         const KnownCharacter first = character_at(at, end);
@@ -123,16 +148,41 @@ struct WordScanner {
         return less_deciding(size_without_last(text, open, rules.cuts_before_capitals));
     }
 
-private:
-    static constexpr KindSet letters = kinds::letter | (rules.has_marks_in_words ? kinds::mark : 0);
+    static constexpr KindSet block_letters = letters;
 
+    static constexpr std::uint64_t piece_begins(const BlockKinds& kinds) requires(
+        !rules.cuts_before_capitals) {
+        // Line ends go with the symbols before them. Other whitespace is a piece up to its last line end; of
+        // what is left, the last character may belong to what follows.
+        const std::uint64_t line_ends = kinds.line_ends & ~runs_from(kinds.symbols << 1, kinds.line_ends);
+        const std::uint64_t whitespace = kinds.blanks | line_ends;
+        std::uint64_t after_lines = line_ends << 1 & kinds.blanks;
+        std::uint64_t ends = (kinds.blanks + after_lines) & ~kinds.blanks & line_ends;
+        for (; ends != 0; ends &= ends - 1)  // of blanks after a line end and before another
+            after_lines &= ~std::bit_floor(after_lines & (ends - 1) & ~ends);
+        const std::uint64_t spaces = (whitespace & ~(whitespace << 1)) | after_lines |
+                                     (kinds.blanks & ~(kinds.blanks | kinds.line_ends) >> 1);
+        // A word takes whitespace before it, or a symbol that is alone.
+        const std::uint64_t symbols = kinds.symbols & ~(kinds.symbols << 1) & ~(kinds.spaces << 1);
+        const std::uint64_t firsts = symbols | runs_from(symbols << 1, kinds.symbols & kinds.continued);
+        const std::uint64_t words =
+            kinds.letters & ~(kinds.letters << 1) & ~(kinds.blanks << 1) & ~(firsts << 1);
+        return spaces | symbols | words | number_begins(kinds.numbers);
+    }
+
+    static constexpr const char* contraction_end(const char* at, const char* end) {
+        if constexpr (rules.contractions != WordRules::Contractions::pieces) return at;
+        return detail::contraction_end<false>(at, end);
+    }
+
+private:
     /// Of a word, which may begin with one character that is neither a letter nor a number nor a line end; or
     /// `at`.
     static constexpr const char* word_end(const char* at, const char* end, KnownCharacter first) {
         if constexpr (rules.cuts_before_capitals) {
             const char* after = capitalized_word_end(at, end, first);
             if (rules.contractions == WordRules::Contractions::ends_of_words && after != at)
-                after = contraction_end<false>(after, end);
+                after = detail::contraction_end<false>(after, end);
             return after;
         }
         if (first.kind & kinds::letter) return skip(at + first.size, end, letters);
@@ -154,6 +204,16 @@ private:
         if (word.whole != next) return word.whole;
         if (first.kind & kinds::mark) return capitalized_word(at, end).whole;
         return word.capitals != next ? word.capitals : at;
+    }
+
+    /// Where pieces of numbers begin, each of one byte.
+    static constexpr std::uint64_t number_begins(std::uint64_t numbers) {
+        static_assert(rules.digits == 1 || rules.digits == 3);
+        if constexpr (rules.digits == 1) return numbers;
+        const std::uint64_t after_three = numbers & numbers << 1 & numbers << 2;
+        std::uint64_t begins = numbers & ~(numbers << 1), next = begins;
+        while ((next = next << 3 & after_three) != 0) begins |= next;
+        return begins;
     }
 
     struct CapitalizedWord {
