@@ -133,14 +133,19 @@ void write_header(const Request& request) {
     std::string entries;
     for (const ConfigurationEntry& entry : table) entries += "    " + initializer(entry) + ",\n";
     if (entries.empty()) throw FileError(request.configuration() + ": expected a configuration, got none");
+    const std::string model = architecture.is_encoder ? "Encoder" : "Transformer",
+                      load = architecture.is_encoder ? "load_encoder" : "load_checkpoint";
     std::string text =
-        "// Written by tenon_checkpoint.\n#pragma once\n\n#include <limits>\n#include <string>\n\n"
-        "#include <tenon/io/load_checkpoint.hpp>\n#include <tenon/model/static_checkpoint.hpp>\n"
-        "#include <tenon/model/transformer.hpp>\n\nnamespace " +
-        request.name + " {\n\ninline constexpr tenon::ConfigurationEntry entries[] = {\n" + entries +
-        "};\n\n/// What the checkpoint's configuration says.\n"
-        "inline constexpr tenon::ConfigurationTable table(entries,\n    " +
-        literal(request.configuration()) + ");\n\n";
+        "// Written by tenon_checkpoint.\n#pragma once\n\n#include <limits>\n#include <string>\n\n";
+    for (const std::string& header :
+         {"io/" + load, std::string("model/static_checkpoint"),
+          std::string(architecture.is_encoder ? "model/encoder" : "model/transformer")})
+        text += "#include <tenon/" + header + ".hpp>\n";
+    text += "\nnamespace " + request.name +
+            " {\n\ninline constexpr tenon::ConfigurationEntry entries[] = {\n" + entries +
+            "};\n\n/// What the checkpoint's configuration says.\n"
+            "inline constexpr tenon::ConfigurationTable table(entries,\n    " +
+            literal(request.configuration()) + ");\n\n";
     text += "/// Where the checkpoint is: a folder, or a GGUF file, for all that reads files.\n";
     text += request.is_embedded
                 ? "std::string path();\n\n"
@@ -150,13 +155,12 @@ void write_header(const Request& request) {
     } else {
         text += "using Checkpoint = tenon::StaticCheckpoint<table>;\n\n/// " +
                 std::string(architecture.name) + ": " + extents_of(architecture.sizes) +
-                "\nstruct Configuration : Checkpoint::Configuration {};\n\n"
-                "using Model = tenon::Transformer<Configuration>;\n\n"
-                "/// The model, on whatever device and in whatever precision M is of, with its parameters: "
-                "those of `path()`,\n/// or of another checkpoint of the same shapes. Throws like "
-                "tenon::load_checkpoint.\n"
-                "template <class M = Model>\nM load(const std::string& from = path()) {\n"
-                "    return tenon::load_checkpoint<M>(from);\n}\n\n";
+                "\nstruct Configuration : Checkpoint::Configuration {};\n\nusing Model = tenon::" + model +
+                "<Configuration>;\n\n/// The model, on whatever device and in whatever precision M is of, "
+                "with its parameters: those of `path()`,\n/// or of another checkpoint of the same shapes. "
+                "Throws like tenon::load_checkpoint.\n"
+                "template <class M = Model>\nM load(const std::string& from = path()) {\n    return tenon::" +
+                load + "<M>(from);\n}\n\n";
     }
     write(request.output, text + "}  // namespace " + request.name + "\n");
     write_dependencies(request.dependencies, request.output + ".stamp", {request.configuration()});
@@ -167,9 +171,11 @@ void write_header(const Request& request) {
 std::vector<std::string> files_of(const Request& request) {
     if (request.is_gguf) return {""};
     std::vector<std::string> names{"/config.json"};
-    for (const char* name : {"/generation_config.json", "/tokenizer.json", "/tokenizer.model",
-                             "/tokenizer_config.json", "/special_tokens_map.json", "/chat_template.jinja",
-                             "/vocab.json", "/merges.txt", "/tekken.json", "/model.safetensors.index.json"})
+    for (const char* name :
+         {"/generation_config.json", "/tokenizer.json", "/tokenizer.model", "/tokenizer_config.json",
+          "/special_tokens_map.json", "/chat_template.jinja", "/vocab.json", "/merges.txt", "/tekken.json",
+          "/modules.json", "/sentence_bert_config.json", "/1_Pooling/config.json",
+          "/model.safetensors.index.json"})
         if (path_exists(request.checkpoint + name)) names.push_back(name);
     const Checkpoint checkpoint = open_checkpoint(request.checkpoint);
     for (const Safetensors& file : checkpoint.files())

@@ -44,12 +44,13 @@ bool lies_in(const PlacedTensor<Entry>& tensor) {
 /// them, and nothing is read before it is used, so that whether their elements are finite is not looked at.
 /// The checkpoint's memory must outlive the model: that of files that are part of the program does. Throws
 /// like `load_parameters`.
-template <class Model, class Source>
-Model borrow_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names) {
+template <class Model, class Source, class... Options>
+Model borrow_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names,
+                   const Options&... options) {
     static_assert(std::same_as<typename Model::Device, Cpu> && !Model::is_tracked,
                   "borrow_model: parameters in a file's memory are the CPU's, and cannot be trained");
     detail::require_tensors_of_blocks(sizes, source);
-    Model model(sizes, UnallocatedParameters());
+    Model model(sizes, options..., UnallocatedParameters());
     std::vector<detail::PlacedTensor<typename Source::Entry>> copied;
     for (const auto& tensor : detail::placed_tensors(model, source, names))
         if (detail::lies_in(tensor))

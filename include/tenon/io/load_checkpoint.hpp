@@ -16,23 +16,58 @@
 namespace tenon {
 namespace detail {
 
-/// A model with the parameters of an opened checkpoint. Where the extents that its configuration says are not
-/// the type's, the message lists its tensors that have other shapes.
-template <class Model, class Source>
-Model load_opened(const Architecture& architecture, const Source& source, bool is_embedded) {
-    using C = typename Model::Configuration;
-    const auto load = [&](const TransformerSizes& sizes) {
-        if constexpr (std::same_as<typename Model::Device, Cpu> && !Model::is_tracked)
-            if (is_embedded) return borrow_model<Model>(sizes, source, architecture.names);
-        return load_model<Model>(sizes, source, architecture.names);
+/// Whether parameters of a model's type mean what those of an architecture do. Throws Error where one is an
+/// encoder's, and the other not.
+template <class Model>
+bool has_features_of(const Architecture& architecture) {
+    const auto is_same = []<class A>(A) {
+        return same_features<typename A::Features, typename Model::Configuration>;
     };
+    if constexpr (requires { requires Model::is_encoder; })
+        return visit_encoder(architecture, is_same);
+    else
+        return visit_architecture(architecture, is_same);
+}
+
+/// Opens a checkpoint, a folder or a GGUF file, and returns load(architecture, source). Throws FileError
+/// where its features are not those of the model's type.
+template <class Model, class Load>
+auto with_checkpoint(const std::string& path, const Load& load) {
+    return with_place(path, [&] {
+        const bool is_gguf = !is_folder(path);
+        const OwnedConfiguration configuration = read_configuration(is_gguf ? path : path + "/config.json");
+        const Architecture architecture = require_architecture(configuration.table());
+        if (!has_features_of<Model>(architecture))
+            throw Error("expected a checkpoint with the features of the model's type, got one of " +
+                        std::string(architecture.name));
+        if (is_gguf) return load(architecture, Gguf::open(path));
+        return load(architecture, open_checkpoint(path));
+    });
+}
+
+/// Returns load(sizes) for those of a checkpoint. Where they are not those of the model's type, the message
+/// lists the tensors that have other shapes.
+template <class Model, class Load>
+Model load_of_sizes(const TransformerSizes& given, const Load& load) {
+    constexpr TransformerSizes own = sizes_of<typename Model::Configuration>();
+    constexpr bool has_all = own.vocabulary > 0 && own.context > 0 && own.width > 0 && own.depth > 0 &&
+                             own.heads > 0 && own.hidden > 0;
     try {
-        return load(architecture.sizes);
+        return load(given);
     } catch (const ShapeError&) {
-        if (sizes_of<C>() != resolved(sizes_of<C>(), C::positions)) throw;  // some are open
-        load(sizes_of<C>());
+        if constexpr (has_all) load(own);
         throw;
     }
+}
+
+/// A model of these sizes with the parameters of a checkpoint, borrowed if both can.
+template <class Model, class Source, class... Options>
+Model borrow_or_load(const std::string& path, const TransformerSizes& sizes, const Source& source,
+                     const CheckpointNames& names, const Options&... options) {
+    if constexpr (std::same_as<typename Model::Device, Cpu> && !Model::is_tracked)
+        if (EmbeddedFiles::find(path) || EmbeddedFiles::has_folder(path))
+            return borrow_model<Model>(sizes, source, names, options...);
+    return load_model<Model>(sizes, source, names, options...);
 }
 
 }  // namespace detail
@@ -43,20 +78,18 @@ Model load_opened(const Architecture& architecture, const Source& source, bool i
 /// its tensors other names or shapes: all of them, each with both shapes.
 template <class Model>
 Model load_checkpoint(const std::string& path) {
-    const bool is_gguf = !is_folder(path);
-    const OwnedConfiguration configuration = read_configuration(is_gguf ? path : path + "/config.json");
-    const Architecture architecture = require_architecture(configuration.table());
-    const bool fits = visit_architecture(architecture, [&]<class A>(A) {
-        return same_features<typename A::Features, typename Model::Configuration>;
+    return detail::with_checkpoint<Model>(path, [&](const Architecture& architecture, const auto& source) {
+        return detail::load_of_sizes<Model>(architecture.sizes, [&](const TransformerSizes& sizes) {
+            return detail::borrow_or_load<Model>(path, sizes, source, architecture.names);
+        });
     });
-    if (!fits)
-        throw FileError(path + ": expected a checkpoint with the features of the model's type, got one of " +
-                        std::string(architecture.name));
-    return detail::with_place(path, [&] {
-        if (is_gguf)
-            return detail::load_opened<Model>(architecture, Gguf::open(path), EmbeddedFiles::find(path));
-        return detail::load_opened<Model>(architecture, open_checkpoint(path),
-                                          EmbeddedFiles::has_folder(path));
+}
+
+/// Loads the parameters of a checkpoint into a model, which may be one that trains. Throws likewise.
+template <class Model>
+void load_checkpoint(Model& model, const std::string& path) {
+    detail::with_checkpoint<Model>(path, [&](const Architecture& architecture, const auto& source) {
+        load_parameters(model, source, architecture.names);
     });
 }
 

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
-#include <filesystem>
 #include <optional>
 #include <span>
 #include <string>

@@ -19,11 +19,12 @@ run("${CMAKE_COMMAND}" -S "${TENON}" -B "${BINARY_DIR}/tenon" "-DCMAKE_CXX_COMPI
     -DTENON_BUILD_EXAMPLES=OFF -DTENON_BUILD_BENCH=OFF)
 run("${CMAKE_COMMAND}" --install "${BINARY_DIR}/tenon" --prefix "${BINARY_DIR}/prefix")
 run("${CMAKE_COMMAND}" -S "${CMAKE_CURRENT_LIST_DIR}" -B "${BINARY_DIR}/build" "-DCMAKE_CXX_COMPILER=${COMPILER}"
-    "-DCMAKE_PREFIX_PATH=${BINARY_DIR}/prefix" "-DCHECKPOINT=${checkpoint}" "-DGGUF=${checkpoint}/model.gguf")
+    "-DCMAKE_PREFIX_PATH=${BINARY_DIR}/prefix" "-DCHECKPOINT=${checkpoint}" "-DGGUF=${checkpoint}/model.gguf"
+    "-DENCODER=${fixtures}/bert_pooler")
 set(build "${CMAKE_COMMAND}" --build "${BINARY_DIR}/build" --target)
 set(program "${BINARY_DIR}/build/program")
 run(${build} program)
-expect(0 "small: 11 of 11 parameters in place\npacked: 6 of 20 parameters in place\n" "${program}")
+expect(0 "small: 11 of 11 parameters in place\npacked: 6 of 20 parameters in place\nencoder: 55 of 55 parameters in place\n" "${program}")
 # Another checkpoint is refused with the names of its tensors, and both shapes.
 expect(1 "model.embed_tokens.weight: expected shape [61, 32], got [67, 36]" "${program}"
        "${fixtures}/llama_wide_heads")
@@ -48,7 +49,7 @@ if(NOT header MATCHES "context 48,")
 endif()
 string(REPLACE "\"llama\"" "\"alpaca\"" changed "${configuration}")
 file(WRITE "${checkpoint}/config.json" "${changed}")
-expect("[1-9]+" "model_type: expected one of cs336, gemma2" ${build} program_small_checkpoint)
+expect("[1-9]+" "config.json: model_type: expected one of cs336, " ${build} program_small_checkpoint)
 
 file(REMOVE_RECURSE "${checkpoint}")
-expect(0 "small: 11 of 11 parameters in place\npacked: 6 of 20 parameters in place\n" "${program}")
+expect(0 "small: 11 of 11 parameters in place\npacked: 6 of 20 parameters in place\nencoder: 55 of 55 parameters in place\n" "${program}")
