@@ -188,12 +188,10 @@ void train(Run<Device, P>& run, const Data& data, const Place& place, const Opti
         const std::int64_t done = report->step + 1;
         run.smooth_loss = done == 1 ? report->loss : 0.95 * run.smooth_loss + 0.05 * report->loss;
         if (done % 10 != 1) return;
-        metrics.write({{"step", done},
-                       {"loss", report->loss},
-                       {"smooth_loss", run.smooth_loss},
-                       {"gradient_norm", report->gradient_norm},
-                       {"rate", report->rate},
-                       {"tokens_per_second", static_cast<double>(run.seen) / run.seconds}});
+        std::vector<Metric> line = metrics_of(*report);
+        line.emplace_back("smooth_loss", run.smooth_loss);
+        line.emplace_back("tokens_per_second", static_cast<double>(run.seen) / run.seconds);
+        metrics.write(line);
         curve.points.push_back({static_cast<double>(done), run.smooth_loss});
     };
 

@@ -14,10 +14,9 @@
 
 #include <tenon/files.hpp>
 #include <tenon/tenon.hpp>
-#include <tenon/tokenizer/train.hpp>
 
 #include "../arguments.hpp"
-#include "../texts.hpp"
+#include "../token_data.hpp"
 #include "learner.hpp"
 
 using namespace tenon;
@@ -58,12 +57,6 @@ struct Options {
     std::vector<double> rates, batch_sizes;
     int batch_size = 0;  // where it is not what is studied
     Seed seed;
-};
-
-/// What is learned, and what it is judged by.
-struct Data {
-    std::vector<Token> training, held_out;
-    double bytes_per_token = 0;  // of the held-out text
 };
 
 struct Run {
@@ -289,33 +282,10 @@ Options read_options(int count, char** values) {
     return options;
 }
 
-/// Reads the texts, and trains a tokenizer on what is not held out.
-Data read_data(const Options& options) {
-    const Texts texts = read_texts(options.texts);
-    const std::string training = joined(texts.training);
-    // A sample is enough to judge by.
-    const std::string held_out = joined(texts.held_out).substr(0, 40'000);
-    const Tokenizer tokenizer = train_byte_pair_tokenizer(
-        training, static_cast<std::size_t>(options.sizes.vocabulary), {end_of_text});
-    const auto tokens = [&](const std::string& text) {
-        const std::vector<TokenId> ids = tokenizer.encode_ids(text);
-        return std::vector<Token>(ids.begin(), ids.end());
-    };
-    Data data{tokens(training), tokens(held_out)};
-    if (data.held_out.size() < 2 || data.training.size() <= static_cast<std::size_t>(options.sizes.context))
-        throw Error("expected a longer text, got " + std::to_string(data.training.size()) +
-                    " tokens to train on and " + std::to_string(data.held_out.size()) + " held out");
-    data.bytes_per_token = static_cast<double>(held_out.size()) / static_cast<double>(data.held_out.size());
-    std::printf("text: %.2f MB, %zu tokens to train on, %zu held out; %d threads\n",
-                static_cast<double>(training.size()) / 1e6, data.training.size(), data.held_out.size(),
-                thread_count());
-    return data;
-}
-
 int main(int count, char** values) {
     return run_program([&] {
         const Options options = read_options(count, values);
-        const Data data = read_data(options);
+        const Data data = read_data(options.texts, options.sizes.vocabulary, options.sizes.context);
         create_folder(options.folder);
         Experiments experiments(data, options);
         const auto wanted = [&](const char* name) { return options.only == "all" || options.only == name; };

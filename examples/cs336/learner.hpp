@@ -7,7 +7,8 @@
 
 #include <tenon/tenon.hpp>
 
-using Token = std::uint16_t;
+#include "../token_data.hpp"
+
 using Ids = tenon::Tensor<Token, tenon::Shape<tenon::dyn, tenon::dyn>>;
 
 /// A language model that is trained, whatever its features: they are a type, and what calls the learner is

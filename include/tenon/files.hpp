@@ -23,3 +23,4 @@
 #include <tenon/training/curve.hpp>
 #include <tenon/training/metrics.hpp>
 #include <tenon/training/metrics_file.hpp>
+#include <tenon/training/step_metrics.hpp>

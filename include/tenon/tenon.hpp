@@ -105,6 +105,7 @@
 #include <tenon/training/interval.hpp>
 #include <tenon/training/loader.hpp>
 #include <tenon/training/mixed_batches.hpp>
+#include <tenon/training/mixture_training.hpp>
 #include <tenon/training/non_finite.hpp>
 #include <tenon/training/progress.hpp>
 #include <tenon/training/trainer.hpp>

@@ -14,6 +14,7 @@
 #include <tenon/model/adapters.hpp>
 #include <tenon/model/llama.hpp>
 #include <tenon/model/transformer.hpp>
+#include <tenon/training/checkpoints.hpp>
 
 #include "../io/temporary_folder.hpp"
 #include "../nn/model.hpp"
@@ -132,6 +133,43 @@ TEST_CASE("training changes adapters alone, which alone have gradients and momen
     CHECK(losses.back() < 0.8 * losses.front());
     CHECK(support::all_elements(model) == weights);
     for_each_parameter(model, [](std::string_view, ParameterBase& parameter) { CHECK(!parameter.gradient); });
+}
+
+TEST_CASE("a run with adapters that is taken up goes on as if it had not stopped") {
+    std::vector<int> text;
+    for (int i = 0; i < 100; ++i) text.push_back((i * i + 3 * i) % 11);
+    const RandomBatches<dyn, dyn, int> batches(text, seed(4), 2, 5);
+    struct Run {
+        Model model{seed(1)};
+        Adapters<Model> adapters{model, {.rank = 2}, seed(2)};
+        AdamW<double, double, Device> optimizer{adapters, {.rate = 0.01}};
+        std::int64_t step = 0;
+
+        TrainingState state() {
+            TrainingState state;
+            state.add_parameters("adapters", adapters);
+            state.add_part("optimizer", optimizer);
+            state.add_value("step", step);
+            return state;
+        }
+        void train_to(std::int64_t end, const RandomBatches<dyn, dyn, int>& batches) {
+            Trainer trainer(model, optimizer, batches);
+            while (step < end) trainer.step(step++);
+        }
+    };
+    Run whole;
+    whole.train_to(6, batches);
+    const TemporaryFolder folder;
+    {
+        Run first;
+        first.train_to(3, batches);
+        save_training(folder.path(), first.step, first.state(), 1);
+    }
+    Run second;
+    REQUIRE(load_training(folder.path(), second.state()));
+    CHECK(second.step == 3);
+    second.train_to(6, batches);
+    CHECK(support::all_elements(second.adapters) == support::all_elements(whole.adapters));
 }
 
 namespace {

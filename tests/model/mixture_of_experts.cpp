@@ -1,4 +1,6 @@
 #include <cmath>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +11,8 @@
 #include <tenon/model/upcycle.hpp>
 #include <tenon/nn/latent_attention.hpp>
 #include <tenon/nn/mixture_or_dense.hpp>
+#include <tenon/training/mixture_training.hpp>
+#include <tenon/training/step_metrics.hpp>
 
 #include "../nn/model.hpp"
 
@@ -133,4 +137,84 @@ TEST_CASE("a mixture that is made from a dense model gives its logits, and each 
                          "upcycle: blocks.0.feed_forward.gate_up.weight: expected a dense layer of an "
                          "expert's widths, got Shape<20, 8>",
                          ShapeError);
+}
+
+TEST_CASE("a trainer adds the losses of routers, moves their biases, and reports what they did") {
+    constexpr int parts = 2, steps = 5;
+    constexpr RoutingOptions routing{
+        .balance = 0.05, .sequence_balance = 0.02, .z_loss = 0.01, .bias_rate = 0.125};
+    std::vector<int> text;
+    for (int i = 0; i < 100; ++i) text.push_back((i * i + 3 * i) % 11);
+    const RandomBatches<dyn, dyn, int> batches(text, seed(4), 4, 8);
+    using M = Model<WithBias>;
+
+    M expected(seed(2));
+    AdamW by_hand(expected, {.rate = 0.01});
+    std::vector<StepReport> found;
+    for (int step = 0; step < steps; ++step) {
+        StepReport report{.step = step, .routing = RoutingReport()};
+        std::vector<std::vector<std::int32_t>> loads(2, std::vector<std::int32_t>(4));
+        for (int part = 0; part < parts; ++part) {
+            const auto batch = batches(parts * step + part);
+            RoutingRecord<typename M::Setting> record;
+            auto loss = cross_entropy(expected(to_device<Device>(batch.inputs), record),
+                                      to_device<Device>(batch.targets));
+            report.loss += loss.item() / parts;
+            for (std::size_t i = 0; i < 2; ++i) {
+                const auto& layer = record.layers()[i];
+                const auto balance = load_balancing_loss(layer), z = router_z_loss(layer);
+                const RoutingStatistics statistics = statistics_of(layer);
+                report.routing->balancing_loss += balance.item() / (2 * parts);
+                report.routing->z_loss += z.item() / (2 * parts);
+                report.routing->greatest_load += statistics.greatest_load / (2 * parts);
+                report.routing->entropy += statistics.entropy / (2 * parts);
+                const auto load = support::values(layer.load);
+                for (std::size_t e = 0; e < 4; ++e) loads[i][e] += static_cast<std::int32_t>(load[e]);
+                loss = loss + 0.5 * (routing.balance * balance + routing.z_loss * z +
+                                     routing.sequence_balance * load_balancing_loss(layer, true));
+            }
+            backward(loss, 1.0 / parts);
+        }
+        by_hand.clip(1);
+        by_hand.step();
+        for (std::size_t i = 0; i < 2; ++i)
+            expected.blocks[i].feed_forward.balance(
+                to_device<Device>(Tensor<std::int32_t, Shape<dyn>>::from(loads[i], 4)), routing.bias_rate);
+        found.push_back(report);
+    }
+
+    M model(seed(2));
+    AdamW optimizer(model, {.rate = 0.01});
+    Trainer trainer(model, optimizer, batches, {.accumulate = parts, .routing = routing});
+    std::vector<StepReport> reports;
+    const auto note = [&](const std::optional<StepReport>& report) {
+        if (report) reports.push_back(*report);
+    };
+    for (int step = 0; step < steps; ++step) {
+        trainer.step(step);
+        note(trainer.report());
+    }
+    note(trainer.last_report());
+    REQUIRE(reports.size() == steps);
+    for (std::size_t i = 0; i < steps; ++i) {
+        CHECK(reports[i].loss == doctest::Approx(found[i].loss));
+        REQUIRE(reports[i].routing);
+        CHECK(reports[i].routing->balancing_loss == doctest::Approx(found[i].routing->balancing_loss));
+        CHECK(reports[i].routing->z_loss == doctest::Approx(found[i].routing->z_loss));
+        CHECK(reports[i].routing->greatest_load == doctest::Approx(found[i].routing->greatest_load));
+        CHECK(reports[i].routing->entropy == doctest::Approx(found[i].routing->entropy));
+        CHECK(reports[i].routing->dropped == 0);
+    }
+    const auto bias = support::elements<double>(model.blocks[1].feed_forward.router_bias);
+    CHECK(bias == support::elements<double>(expected.blocks[1].feed_forward.router_bias));
+    CHECK(bias != std::vector<double>(4));
+    const auto values = support::all_elements(model), exact = support::all_elements(expected);
+    for (std::size_t i = 0; i < values.size(); ++i)
+        CHECK(values[i] == doctest::Approx(exact[i]).epsilon(1e-9));
+
+    const std::vector<Metric> metrics = metrics_of(reports.back());
+    CHECK(metrics.size() == 9);
+    Model<Mixture> without_bias(seed(1));
+    CHECK_THROWS_WITH_AS((detail::MixtureTraining<Model<Mixture>>(without_bias, {.bias_rate = 0.1})),
+                         "trainer: expected a model with routers' biases to balance, got one without", Error);
 }

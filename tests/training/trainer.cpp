@@ -175,12 +175,15 @@ TEST_CASE("a host's step whose norm is not finite changes no parameter") {
     }
 }
 
-TEST_CASE("a trainer takes at least one batch a step") {
+TEST_CASE("a trainer takes at least one batch a step, and balances mixtures of experts alone") {
     const auto tokens = some_tokens();
     const Batches batches(tokens, seed(2));
     Trainable<Model> model{seed(1)};
     AdamW optimizer{model};
     CHECK_THROWS_AS(Trainer(model, optimizer, batches, {.accumulate = 0}), Error);
+    CHECK_THROWS_WITH_AS(Trainer(model, optimizer, batches, {.routing = {.balance = 0.01}}),
+                         "trainer: expected a model with mixtures of experts to balance, got one without",
+                         Error);
 }
 
 TEST_CASE("a loader hands out the batches as they are, one after the other") {

@@ -88,11 +88,13 @@ public:
 
     void visit_parameters(ParameterVisitor& visit) {
         Frozen::visit_parameters(visit);
-        AdapterPlace place{this->weight, adapter_};
+        AdapterPlace place{weight, adapter_};
         visit(place);
     }
 
 private:
+    using Frozen::weight;  // which is not the whole layer: no other may multiply by it
+
     template <class X, class Y>
     Y adapted(const X& x, Y y) const {
         if (!adapter_) return y;

@@ -15,25 +15,58 @@
 #include <tenon/nn/visitor.hpp>
 #include <tenon/op/cross_entropy/cross_entropy.hpp>
 #include <tenon/training/loader.hpp>
+#include <tenon/training/step_report.hpp>
 
 namespace tenon {
+
+/// What is added to the loss of a model with mixtures of experts, each on average over its layers, so that
+/// their work is balanced: OLMoE has a balance of 0.01 and a z-loss of 0.001, DeepSeek-V3 a balance of
+/// sequences of 0.0001 and biases that move by 0.001.
+struct RoutingOptions {
+    double balance = 0;           ///< weight of `load_balancing_loss`
+    double sequence_balance = 0;  ///< weight of the same of each sequence by itself
+    double z_loss = 0;            ///< weight of `router_z_loss`
+    double bias_rate = 0;  ///< by how much a step moves the routers' biases (see `balance` of a mixture)
+
+    bool operator==(const RoutingOptions&) const = default;
+};
 
 struct TrainerOptions {
     int accumulate = 1;       ///< batches whose gradients make one step
     double largest_norm = 1;  ///< that gradients are clipped to
     Seed seed = {};           ///< of dropout
     bool replays = true;      ///< whether a GPU is given steps as graphs
+    RoutingOptions routing = {};
 };
 
-/// What a step found.
-struct StepReport {
-    std::int64_t step = 0;
-    double rate = 0;  ///< the optimizer's
-    double loss = 0;  ///< the mean of the step's batches
-    double gradient_norm = 0;
+namespace detail {
 
-    bool is_finite() const { return std::isfinite(loss) && std::isfinite(gradient_norm); }
+template <class Model>
+inline constexpr bool has_mixtures = requires {
+    requires Model::Configuration::mixture_of_experts;
 };
+/// Whether passes are given a record of what mixtures do. Blocks that run again would tell it twice.
+template <class Model>
+inline constexpr bool keeps_routing_record = has_mixtures<Model> && !Model::Configuration::recompute;
+
+/// What a trainer does beside for a model with mixtures of experts. It is in a header of its own, so that
+/// other models do not pay for it.
+template <class Model>
+class MixtureTraining {
+    static_assert(!keeps_routing_record<Model>,
+                  "to train a model with mixtures of experts include <tenon/training/mixture_training.hpp>");
+
+public:
+    MixtureTraining(Model&, const RoutingOptions& options) {
+        if (options != RoutingOptions{})
+            throw Error(
+                has_mixtures<Model>
+                    ? "trainer: expected no losses and biases of routers to balance with recomputation"
+                    : "trainer: expected a model with mixtures of experts to balance, got one without");
+    }
+};
+
+}  // namespace detail
 
 /// Steps of training: forward and backward passes of some batches, clipping, and the optimizer's update.
 /// Nothing waits for a GPU: it is given a whole step while it works on the one before, from the second step
@@ -52,13 +85,19 @@ template <class Model, class Optimizer, class Batches>
 class Trainer {
     using Device = typename Model::Device;
     using Loss = ComputeOf<typename Model::Value>;
+    using Mixtures = detail::MixtureTraining<Model>;
     using Norm = decltype(std::declval<Optimizer&>().clip(1.0));
-    static constexpr bool is_host = std::same_as<Device, Cpu>, drops_out = Model::Configuration::dropout > 0;
+    static constexpr bool is_host = std::same_as<Device, Cpu>, drops_out = Model::Configuration::dropout > 0,
+                          records = detail::keeps_routing_record<Model>;
 
 public:
     /// Throws Error where the options are out of range.
     Trainer(Model& model, Optimizer& optimizer, const Batches& batches, const TrainerOptions& options = {})
-        : model_(model), optimizer_(optimizer), loader_(batches), options_(options) {
+        : model_(model),
+          optimizer_(optimizer),
+          loader_(batches),
+          options_(options),
+          mixtures_(model, options.routing) {
         if (options.accumulate < 1)
             throw Error("trainer: expected at least one batch a step, got " +
                         std::to_string(options.accumulate));
@@ -78,8 +117,10 @@ public:
         }
         if constexpr (is_host) {
             const double norm = optimizer_.clip(options_.largest_norm);
-            if (Optimizer::has_loss_scale || (std::isfinite(loss_.item()) && std::isfinite(norm)))
+            if (Optimizer::has_loss_scale || (std::isfinite(loss_.item()) && std::isfinite(norm))) {
                 optimizer_.step();
+                balance_biases();
+            }
             norms_.send(&norm);
         } else {
             if (steps_ > 0) optimizer_.prepare_step();
@@ -90,6 +131,7 @@ public:
                     optimizer_.step();
                 else
                     optimizer_.enqueue_step();
+                balance_biases();
             });
             // They find their place anew while the passes are captured, where activations have made room.
             if (steps_ == 0 && options_.replays)
@@ -99,6 +141,7 @@ public:
             norms_.send(norm_->data());
         }
         losses_.send(loss_.data());
+        if constexpr (records) mixtures_.send();
         steps_ = std::min(steps_ + 1, 2);
         rates_[0] = std::exchange(rates_[1], optimizer_.rate);
         step_ = step;
@@ -120,31 +163,50 @@ private:
 
     template <class Batch>
     void add_gradients(const Batch& batch, int part) {
-        const auto add = [&](const auto& loss) {
+        const auto loss_of = [&](auto&... record) {
+            if constexpr (drops_out)
+                return cross_entropy(
+                    model_(batch.inputs, DropoutKey{options_.seed, 0, number_.data()}, record...),
+                    batch.targets);
+            else
+                return cross_entropy(model_(batch.inputs, record...), batch.targets);
+        };
+        const auto note = [&](const auto& loss) {
             if (part == 0)
                 Memory<Device>::copy(static_cast<const Loss*>(loss.data()), 1, loss_.data());
             else
                 Memory<Device>::add(static_cast<const Loss*>(loss.data()), 1, loss_.data());
-            optimizer_.backward(loss, 1.0 / options_.accumulate);
         };
-        if constexpr (drops_out)
-            add(cross_entropy(model_(batch.inputs, DropoutKey{options_.seed, 0, number_.data()}),
-                              batch.targets));
-        else
-            add(cross_entropy(model_(batch.inputs), batch.targets));
+        if constexpr (records) {
+            typename Mixtures::Record record;
+            const auto loss = loss_of(record);
+            note(loss);
+            optimizer_.backward(mixtures_.with_losses(loss, record, part), 1.0 / options_.accumulate);
+        } else {
+            const auto loss = loss_of();
+            note(loss);
+            optimizer_.backward(loss, 1.0 / options_.accumulate);
+        }
+    }
+
+    void balance_biases() {
+        if constexpr (records) mixtures_.balance_biases();
     }
 
     std::optional<StepReport> report_beyond(std::size_t lag) {
         if (losses_.pending() <= lag) return std::nullopt;
         const auto late = static_cast<std::int64_t>(losses_.pending() - 1);
         const auto sum = static_cast<double>(losses_.take());
-        return StepReport{step_ - late, rates_[1 - late], sum / options_.accumulate, norms_.take()};
+        StepReport report{step_ - late, rates_[1 - late], sum / options_.accumulate, norms_.take()};
+        if constexpr (records) report.routing = mixtures_.take(options_.accumulate);
+        return report;
     }
 
     Model& model_;
     Optimizer& optimizer_;
     Loader<Batches, Device> loader_;
     TrainerOptions options_;
+    [[no_unique_address]] Mixtures mixtures_;
     RepeatedWork<Device> first_, others_ = first_.sibling(), update_ = first_.sibling();
     Tensor<Loss, Shape<>, Device> loss_ = Tensor<Loss, Shape<>, Device>::zeros();
     Tensor<std::uint64_t, Shape<>, Device> number_ =

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include <tenon/core/parallel.hpp>
+#include <tenon/tokenizer/train.hpp>
+
+#include "texts.hpp"
+
+using Token = std::uint16_t;
+
+/// What is learned, and what it is judged by.
+struct Data {
+    std::vector<Token> training, held_out;
+    double bytes_per_token = 0;  // of the held-out text
+};
+
+/// Reads texts, and trains a tokenizer on what is not held out. Throws tenon::Error where they are too short.
+inline Data read_data(const std::vector<std::string>& paths, int vocabulary, int context) {
+    const Texts texts = read_texts(paths);
+    const std::string training = joined(texts.training);
+    // A sample is enough to judge by.
+    const std::string held_out = joined(texts.held_out).substr(0, 40'000);
+    const tenon::Tokenizer tokenizer =
+        tenon::train_byte_pair_tokenizer(training, static_cast<std::size_t>(vocabulary), {end_of_text});
+    const auto tokens = [&](const std::string& text) {
+        const std::vector<tenon::TokenId> ids = tokenizer.encode_ids(text);
+        return std::vector<Token>(ids.begin(), ids.end());
+    };
+    Data data{tokens(training), tokens(held_out)};
+    if (data.held_out.size() < 2 || data.training.size() <= static_cast<std::size_t>(context))
+        throw tenon::Error("expected a longer text, got " + std::to_string(data.training.size()) +
+                           " tokens to train on and " + std::to_string(data.held_out.size()) + " held out");
+    data.bytes_per_token = static_cast<double>(held_out.size()) / static_cast<double>(data.held_out.size());
+    std::printf("text: %.2f MB, %zu tokens to train on, %zu held out; %d threads\n",
+                static_cast<double>(training.size()) / 1e6, data.training.size(), data.held_out.size(),
+                tenon::thread_count());
+    return data;
+}
