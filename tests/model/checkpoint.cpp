@@ -189,6 +189,16 @@ TEST_CASE("a file of another model: every difference is in the message") {
           "  transformer.h.1.mlp.c_proj.weight: expected shape [8, 4], got [6, 4]");
 }
 
+TEST_CASE("blocks after the model's, which a file may hold, are known by their numbers") {
+    const CheckpointNames names = llama_names;
+    CHECK(detail::is_of_later_block("model.layers.61.self_attn.q_proj.weight", names, 61));
+    CHECK(detail::is_of_later_block("model.layers.100.eh_proj.weight", names, 61));
+    CHECK_FALSE(detail::is_of_later_block("model.layers.60.self_attn.q_proj.weight", names, 61));
+    CHECK_FALSE(detail::is_of_later_block("model.layers.weight", names, 61));
+    CHECK_FALSE(detail::is_of_later_block("model.layers.61", names, 61));
+    CHECK_FALSE(detail::is_of_later_block("layers.61.enorm.weight", names, 61));
+}
+
 TEST_CASE("what is not finite is not loaded") {
     const float bad[] = {HUGE_VALF, -HUGE_VALF, std::nanf("")};
     for (const float value : bad)

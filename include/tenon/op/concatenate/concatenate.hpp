@@ -57,12 +57,13 @@ struct ConcatenateNode : Node {
         SlotReference slot;
         ConcatenatedPart part;
         Extents extents;
-    } operands[2];
+    };
+    Operand first, second;
     Extents extents;
 
     void backward() {
         using G = GradientOf<T, Device>;
-        for (const Operand& operand : operands) {
+        for (const Operand& operand : {first, second}) {
             if (!operand.slot) continue;
             const Extents& place = operand.part.extents;
             const Storage copy(Memory<Device>::allocate(bytes_of(place, sizeof(G))));
