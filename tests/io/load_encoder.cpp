@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -6,25 +5,40 @@
 #include <doctest/doctest.h>
 
 #include <tenon/io/load_encoder.hpp>
+#include <tenon/io/safetensors.hpp>
 #include <tenon/model/bert.hpp>
 
 using namespace tenon;
 
 namespace {
 
-/// The names of a checkpoint's tensors.
-struct Names {
-    std::vector<std::string> all;
-    const std::string* find(std::string_view name) const {
-        const auto at = std::find(all.begin(), all.end(), name);
-        return at == all.end() ? nullptr : &*at;
+/// A checkpoint of whose tensors only the names are known.
+class Names {
+public:
+    using Entry = SafetensorsEntry;
+
+    explicit Names(const std::vector<const char*>& names) {
+        for (const char* name : names)
+            entries_.push_back({.name = name, .type = {}, .shape = {}, .bytes = {}});
     }
+    const Entry* find(std::string_view name) const {
+        for (const Entry& entry : entries_)
+            if (entry.name == name) return &entry;
+        return nullptr;
+    }
+    template <class F>
+    void for_each(F&& f) const {
+        for (const Entry& entry : entries_) f(entry);
+    }
+
+private:
+    std::vector<Entry> entries_;
 };
 
 }  // namespace
 
 TEST_CASE("the heads of BERT's checkpoints are told by their names") {
-    const auto heads = [](std::vector<std::string> names) { return heads_in(Names{names}, Bert::names); };
+    const auto heads = [](std::vector<const char*> names) { return heads_in(Names{names}, Bert::names); };
     CHECK(heads({"embeddings.word_embeddings.weight"}) == EncoderHeads{});
     CHECK(heads({"embeddings.word_embeddings.weight", "pooler.dense.weight"}) ==
           EncoderHeads{.pooler = true});
@@ -36,7 +50,7 @@ TEST_CASE("the heads of BERT's checkpoints are told by their names") {
 }
 
 TEST_CASE("a head's bias has the name that the file has, and norms have") {
-    const auto name = [](std::vector<std::string> names, const char* parameter) {
+    const auto name = [](std::vector<const char*> names, const char* parameter) {
         return checkpoint_name(detail::names_in(Names{names}, Bert::names), parameter);
     };
     CHECK(name({"cls.predictions.bias"}, "head.bias") == "cls.predictions.bias");
