@@ -232,6 +232,9 @@ private:
         constexpr std::size_t lanes = 8;
         const std::size_t vectors = (size + lanes) / lanes;
         std::fill(waiting, waiting + lanes * vectors, absent);
+        for (std::size_t at = 1; at < size; ++at) {  // all are read from memory at once
+            if (token[at] >= low_ids || token[at + 1] >= low_ids) prefetch(token[at], token[at + 1]);
+        }
         for (std::size_t at = 1; at < size; ++at) set(at, find_first(token[at], token[at + 1]));
         const auto find_least = [&] {
             std::uint32_t least = absent;
