@@ -1,10 +1,15 @@
 #include "tenon/tokenizer/byte_pair.hpp"
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <optional>
+#include <random>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -136,6 +141,39 @@ TEST_CASE("pieces of bytes fall into parts where no token goes on") {
         }
         // With offsets, all of a piece is merged at once.
         REQUIRE(tokenizer.encode_ids(text) == tokenizer.encode(text).ids);
+    }
+}
+
+TEST_CASE("merges that are done early change nothing, whatever the order of merges") {
+    std::mt19937 generator(1);
+    for (int i = 0; i < 40; ++i) {
+        Vocabulary vocabulary;
+        for (int byte = 0; byte < 256; ++byte) {
+            const char character = static_cast<char>(byte);
+            vocabulary.add(detail::written_bytes({&character, 1}), vocabulary.size());
+        }
+        // Tokens of a few letters, their ranks in no order.
+        std::vector<TokenId> tokens = {'a', 'b', 'c', 'd'};
+        std::vector<std::uint32_t> ranks(60);
+        std::iota(ranks.begin(), ranks.end(), 0u);
+        std::shuffle(ranks.begin(), ranks.end(), generator);
+        detail::MergeTable merges;
+        for (const std::uint32_t rank : ranks) {
+            const TokenId left = tokens[generator() % tokens.size()];
+            const TokenId right = tokens[generator() % tokens.size()];
+            const std::string written = std::string(vocabulary[left]) + std::string(vocabulary[right]);
+            TokenId id = vocabulary.find(written);
+            if (id == detail::absent) vocabulary.add(written, id = vocabulary.size());
+            merges.add(left, right, {rank, id});
+            if (i % 2 == 0) tokens.push_back(id);
+        }
+        const Tokenizer tokenizer{TokenizerParts{BytePair(vocabulary, merges, {}, BytePairUnits::bytes)}};
+        for (std::size_t size = 1; size < 60; ++size) {
+            std::string text(size, 'a');
+            for (char& letter : text) letter = static_cast<char>('a' + generator() % 4);
+            // With offsets, none is done early.
+            REQUIRE(tokenizer.encode_ids(text) == tokenizer.encode(text).ids);
+        }
     }
 }
 

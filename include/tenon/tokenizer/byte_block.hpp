@@ -77,7 +77,7 @@ public:
 
     std::uint64_t letters() const { return within(low_ | 0x20, high_ | 0x20, 'a', 'z'); }
 
-    std::uint64_t beyond_ascii() const { return bits(Marks(low_), Marks(high_)); }
+    std::uint64_t beyond_ascii() const { return bits(low_) | bits(high_) << 32; }
 
 private:
     // The compiler's vectors; <immintrin.h> takes long to read.
@@ -86,13 +86,15 @@ private:
 
     static std::uint64_t within(Bytes low, Bytes high, unsigned char first, unsigned char last) {
         const auto distance = static_cast<unsigned char>(last - first);
-        return bits(Marks(low - first <= distance), Marks(high - first <= distance));
+        return bits(low - first <= distance) | bits(high - first <= distance) << 32;
     }
 
-    /// The highest bit of each.
-    static std::uint64_t bits(Marks low, Marks high) {
-        return static_cast<std::uint32_t>(__builtin_ia32_pmovmskb256(low)) |
-               std::uint64_t{static_cast<std::uint32_t>(__builtin_ia32_pmovmskb256(high))} << 32;
+    /// The highest bit of each byte.
+    template <class Vector>
+    static std::uint64_t bits(Vector bytes) {
+        Marks marks;
+        std::memcpy(&marks, &bytes, sizeof marks);
+        return static_cast<std::uint32_t>(__builtin_ia32_pmovmskb256(marks));
     }
 
     Bytes low_, high_;

@@ -53,6 +53,7 @@ public:
         if (options_.unknown) unknown_id_ = vocabulary_.find(*options_.unknown);
         if (units_ == Units::bytes) add_raw_tokens();
         find_units();
+        if (units_ == Units::bytes) find_byte_merges();
         if (units_ == Units::characters) find_cut();
         find_whole_pieces();
     }
@@ -129,11 +130,34 @@ private:
             tokens[i] = byte_units_[static_cast<unsigned char>(bytes[i])];
     }
 
+    /// As set_byte_units, with the merges of two bytes that come anyway: before any other merge could take
+    /// one of the two away.
+    void set_merged_bytes(std::string_view bytes, std::vector<TokenId>& tokens) const {
+        tokens.resize(bytes.size());
+        std::size_t count = 0;
+        std::uint32_t before = detail::absent;  // the rank from which on a merge may take the next byte
+        for (std::size_t i = 0; i < bytes.size(); ++i) {
+            TokenId token = byte_units_[static_cast<unsigned char>(bytes[i])];
+            if (i + 1 < bytes.size()) {
+                const ByteMerge& merge = byte_merges_[index_of(bytes[i], bytes[i + 1])];
+                const std::uint32_t after =
+                    i + 2 < bytes.size() ? byte_merges_[index_of(bytes[i + 1], bytes[i + 2])].first_across
+                                         : detail::absent;
+                const bool is_sure = merge.merge.rank < before && merge.merge.rank < after;
+                if (is_sure) token = merge.merge.result;
+                before = is_sure ? after : merge.first_across;
+                i += is_sure;
+            }
+            tokens[count++] = token;
+        }
+        tokens.resize(count);
+    }
+
     /// Appends the tokens of a piece of bytes, part by part.
     void encode_bytes(std::string_view piece, detail::ModelScratch& scratch,
                       std::vector<TokenId>& ids) const {
         const auto merge = [this](std::string_view part, std::vector<TokenId>& tokens) {
-            set_byte_units(part, tokens);
+            set_merged_bytes(part, tokens);
             merges_.apply(tokens);
         };
         for (std::string_view rest = piece; !rest.empty();) {
@@ -191,6 +215,28 @@ private:
             if (character.code_point != Utf8Character::invalid && character.size == token.size())
                 character_units_.add(character.code_point, 0, id);
         }
+    }
+
+    /// Two bytes next to each other.
+    struct ByteMerge {
+        detail::Merge merge;
+        std::uint32_t first_across = detail::absent;  // the least rank of what merges tokens around them
+    };
+
+    static std::size_t index_of(char first, char second) {
+        return std::size_t{static_cast<unsigned char>(first)} * 256 + static_cast<unsigned char>(second);
+    }
+
+    void find_byte_merges() {
+        byte_merges_.resize(256 * 256);
+        for (std::size_t i = 0; i < byte_merges_.size(); ++i)
+            byte_merges_[i].merge = merges_.find(byte_units_[i / 256], byte_units_[i % 256]);
+        merges_.for_each([&](TokenId left, TokenId right, const detail::Merge& merge) {
+            const std::string_view before = token_bytes(left), after = token_bytes(right);
+            if (before.empty() || after.empty()) return;
+            std::uint32_t& first = byte_merges_[index_of(before.back(), after.front())].first_across;
+            first = std::min(first, merge.rank);
+        });
     }
 
     /// Text is cut before the character that begins most tokens, such as the one that stands for a space.
@@ -324,6 +370,7 @@ private:
     std::array<TokenId, 256> byte_units_{};  // of characters, those of ASCII
     std::array<TokenId, 256> fallback_{};
     detail::PairMap character_units_;
+    std::vector<ByteMerge> byte_merges_;
     std::string raw_;  // the bytes of the tokens, one after the other
     std::vector<std::size_t> raw_ends_;
     std::vector<bool> is_written_;

@@ -127,14 +127,21 @@ public:
         Merge merge;
     };
 
+    /// Calls visit(left, right, merge) for each merge, in no set order.
+    template <class Visit>
+    void for_each(Visit&& visit) const {
+        for (const Slot& slot : slots_) {
+            if (slot.merge.rank != absent)
+                visit(static_cast<TokenId>(slot.key >> 32), static_cast<TokenId>(slot.key), slot.merge);
+        }
+    }
+
     /// All merges by rank; of equal rank, by the tokens that they join.
     std::vector<Entry> in_order() const {
         std::vector<Entry> entries;
-        for (const Slot& slot : slots_) {
-            if (slot.merge.rank == absent) continue;
-            entries.push_back(
-                {static_cast<TokenId>(slot.key >> 32), static_cast<TokenId>(slot.key), slot.merge});
-        }
+        for_each([&](TokenId left, TokenId right, const Merge& merge) {
+            entries.push_back({left, right, merge});
+        });
         std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
             if (a.merge.rank != b.merge.rank) return a.merge.rank < b.merge.rank;
             return a.left != b.left ? a.left < b.left : a.right < b.right;
@@ -225,6 +232,9 @@ private:
         constexpr std::size_t lanes = 8;
         const std::size_t vectors = (size + lanes) / lanes;
         std::fill(waiting, waiting + lanes * vectors, absent);
+        for (std::size_t at = 1; at < size; ++at) {  // all are read from memory at once
+            if (token[at] >= low_ids || token[at + 1] >= low_ids) prefetch(token[at], token[at + 1]);
+        }
         for (std::size_t at = 1; at < size; ++at) set(at, find_first(token[at], token[at + 1]));
         const auto find_least = [&] {
             std::uint32_t least = absent;
