@@ -1,5 +1,6 @@
 #include "tenon/tokenizer/write_tokenizer.hpp"
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -7,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include "formats.hpp"
+#include "tenon/io/embedded_files.hpp"
 #include "tenon/tokenizer/tokenizer_json.hpp"
 #include "tenon/tokenizer/write_tiktoken.hpp"
 
@@ -182,6 +184,15 @@ TEST_CASE("a file appears whole, or the error names it") {
     CHECK(error_of([&] {
               tenon::write_tokenizer_json(tokenizer, folder / "none/tokenizer.json");
           }).starts_with(folder / "none/tokenizer.json"));
+}
+
+TEST_CASE("a tokenizer that is part of the program is read like another") {
+    static const std::string text = tenon::tokenizer_json(parse(file_of(words, R"("decoder": null)")));
+    static const tenon::EmbeddedFile files[] = {
+        {"embedded:words/tokenizer.json", std::as_bytes(std::span(text))}};
+    static const tenon::EmbeddedFiles all(files);
+    CHECK(Tokenizer::load("embedded:words").encode_ids("the") == Ids{3});
+    CHECK(Tokenizer::load("embedded:words/tokenizer.json").encode_ids("the") == Ids{3});
 }
 
 TEST_CASE("byte pairs of bytes are written as tiktoken's ranks") {
