@@ -18,6 +18,7 @@
 #include <tenon/io/checkpoint.hpp>
 #include <tenon/io/checkpoint_places.hpp>
 #include <tenon/io/list_text.hpp>
+#include <tenon/io/read_ahead.hpp>
 #include <tenon/io/read_elements.hpp>
 #include <tenon/io/safetensors_write.hpp>
 #include <tenon/model/configuration.hpp>
@@ -199,6 +200,9 @@ void require_tensors_of_blocks(const TransformerSizes& sizes, const Source& sour
 template <class Model, class Entry>
 void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
     Differences differences(where);
+    std::vector<std::span<const std::byte>> parts;
+    for (const PlacedTensor<Entry>& tensor : tensors) parts.push_back(tensor.entry->bytes);
+    const ReadAhead reads_ahead(std::move(parts));
     for (std::size_t first = 0, last = 0; first < tensors.size(); first = last) {
         ParameterBase& parameter = *tensors[first].place.parameter;
         while (last < tensors.size() && tensors[last].place.parameter == &parameter) ++last;

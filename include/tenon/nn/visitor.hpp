@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <tenon/autograd/parameter.hpp>
+#include <tenon/core/huge_pages.hpp>
 #include <tenon/core/precision.hpp>
 
 namespace tenon {
@@ -92,9 +93,31 @@ decltype(auto) visit_element_type(const ParameterBase& parameter, F&& f) {
     return f(std::type_identity<T>());
 }
 
-/// Takes the memory of a model's parameters that have none (see UnallocatedParameters); uninitialized.
+/// Takes the memory of a model's parameters that have none (see UnallocatedParameters); uninitialized. On the
+/// host it is one block, of huge pages where there are such.
 template <class Model>
 void allocate_parameters(Model& model) {
+    if constexpr (std::same_as<typename Model::Device, Cpu>) {
+        constexpr std::size_t line = 64;
+        const auto bytes_of = [](const ParameterBase& parameter) {
+            const std::size_t bytes = detail::bytes_of(parameter.extents, size_of(parameter.type));
+            return (bytes + line - 1) / line * line;
+        };
+        std::size_t all = 0;
+        for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
+            if (!parameter.data) all += bytes_of(parameter);
+        });
+        const Storage block(Memory<Cpu>::allocate(all));
+        detail::prefer_huge_pages(block.data(), all);
+        auto* next = static_cast<std::byte*>(block.data());
+        for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
+            if (parameter.data) return;
+            parameter.storage = block;
+            parameter.data = next;
+            next += bytes_of(parameter);
+        });
+        return;
+    }
     for_each_parameter(model, [](std::string_view, ParameterBase& parameter) {
         if (parameter.data) return;
         parameter.storage = Storage(Memory<typename Model::Device>::allocate(
