@@ -240,6 +240,8 @@ private:
         constexpr bool runs_again =
                            C::recompute && is_tracked && std::same_as<decltype(cache_of(0)), NoCache>,
                        is_told = std::remove_cvref_t<Record>::is_kept;
+        static_assert(!runs_again || !std::same_as<std::remove_cvref_t<Record>, RoutingRecord<Setting>>,
+                      "blocks that run again would tell a plain record twice");
         auto x = embedded(ids, first_position);
         if constexpr (!std::same_as<Drop, NoDropout>) x = drop(x, 0);
         const auto rotations = rotations_in_pass(first_position, ids.extents()[1]);
@@ -254,9 +256,6 @@ private:
                         if constexpr (is_told) {
                             RoutingRecord<Setting> own;
                             const auto y = layer(input, table, NoCache(), drop_of_block, own);
-                            static_assert(
-                                requires { to->told(y, own); },
-                                "blocks that run again would tell a plain record twice");
                             return to->told(y, own);
                         } else {
                             return layer(input, table, NoCache(), drop_of_block);
