@@ -13,6 +13,7 @@
 #include <tenon/io/save_checkpoint.hpp>
 #include <tenon/model/adapters.hpp>
 #include <tenon/model/llama.hpp>
+#include <tenon/model/phi3.hpp>
 #include <tenon/model/transformer.hpp>
 #include <tenon/training/checkpoints.hpp>
 
@@ -218,6 +219,28 @@ TEST_CASE("adapters of PEFT's form give PEFT's logits, and are written as they w
     CHECK(logits_of(other, ids) == logits);
 }
 
+TEST_CASE("layers that share a tensor of the checkpoint share an adapter there") {
+    const auto ids = tokens(2, 5, 1);
+    Model model(seed(1));
+    Adapters adapters(model, {.rank = 2, .targets = {"query", "value", "up", "down"}}, seed(2));
+    begin(adapters);
+    const auto logits = logits_of(model, ids);
+    const TemporaryFolder folder;
+    save_adapters(adapters, model, folder.path(), Phi3::names);
+    const Safetensors file = Safetensors::open(folder / "adapter_model.safetensors");
+    CHECK(file.size() == 2 * 2 * 3);
+    using Extents = std::vector<std::int64_t>;
+    const std::string layer = "base_model.model.model.layers.1.self_attn.qkv_proj.";
+    CHECK(file.at(layer + "lora_A.weight").shape == Extents{4, 8});
+    CHECK(file.at(layer + "lora_B.weight").shape == Extents{16, 4});
+    CHECK(file.at("base_model.model.model.layers.0.mlp.down_proj.lora_A.weight").shape == Extents{2, 12});
+
+    Model other(seed(1));
+    const Adapters again = load_adapters(other, folder.path(), Phi3::names);
+    CHECK(again.entries().size() == 2 * 6);  // the parts that had none have one of zeros
+    CHECK(distance(logits_of(other, ids), logits) < 1e-12);
+}
+
 TEST_CASE("adapters that are not this model's are refused by name") {
     const TemporaryFolder folder;
     auto model = loaded<Model>();
@@ -243,7 +266,11 @@ TEST_CASE("adapters that are not this model's are refused by name") {
     CHECK(message("\"LORA\"", "\"IA3\"") ==
           "adapter_config.json: peft_type: expected LORA, got a text \"IA3\"");
     CHECK(message("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 4}")
-              .starts_with("adapter_config.json: rank_pattern: expected no ranks of single layers"));
+              .find("layers.1.self_attn.q_proj.lora_A.weight: expected shape [4, 8], got [3, 8]") !=
+          std::string::npos);
+    CHECK(message("\"alpha_pattern\": {}", "\"alpha_pattern\": {\".*proj\": 4}") ==
+          "adapter_config.json: alpha_pattern..*proj: expected under the name of a layer, not a regular "
+          "expression, got 4");
 }
 
 TEST_CASE("a loaded checkpoint is trained whole, and saved as it was loaded") {

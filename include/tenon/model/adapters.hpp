@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,6 +27,12 @@ struct AdapterOptions {
     std::vector<std::string> targets = {"attention.query", "attention.value"};
 
     double scale() const { return alpha / (rank_stabilized ? std::sqrt(rank) : rank); }
+};
+
+/// What one layer's adapter is.
+struct AdapterForm {
+    int rank = 0;
+    double scale = 1;
 };
 
 namespace detail {
@@ -109,13 +116,23 @@ public:
                     continue;
                 is_wanted = is_found[i] = true;
             }
-            if (is_wanted) add(layer, place, seed);
+            if (is_wanted) add(layer, place, {options.rank, options.scale()}, seed);
         });
         for (std::size_t i = 0; i < is_found.size(); ++i)
             if (!is_found[i])
                 throw Error("adapters: expected the name of a linear layer or its end, got \"" +
                             options.targets[i] + "\"");
-        for (Entry& entry : entries_) *entry.place = entry.adapter.get();
+        attach();
+    }
+
+    /// New adapters where form_of(layer), a std::optional<AdapterForm>, has one. Throws Error where a layer
+    /// has an adapter already.
+    template <class FormOf>
+    Adapters(Model& model, const AdapterOptions& options, FormOf&& form_of) : options_(options) {
+        detail::for_each_adapter_place(model, [&](std::string_view layer, AdapterPlace& place) {
+            if (const std::optional<AdapterForm> form = form_of(layer)) add(layer, place, *form, Seed{});
+        });
+        attach();
     }
     Adapters(Adapters&&) = default;
     Adapters& operator=(const Adapters&) = delete;
@@ -141,11 +158,11 @@ public:
     }
 
 private:
-    void add(std::string_view layer, AdapterPlace& place, Seed seed) {
+    void add(std::string_view layer, AdapterPlace& place, const AdapterForm& form, Seed seed) {
         if (place.adapter)
             throw Error("adapters: expected a layer without an adapter, got " + std::string(layer));
         const int out = place.weight.extents[0], in = place.weight.extents[1];
-        auto adapter = std::make_unique<Matrices>(out, in, options_.rank, options_.scale());
+        auto adapter = std::make_unique<Matrices>(out, in, form.rank, form.scale);
         const Philox random(seed, entries_.size());
         const double bound = 1 / std::sqrt(in);
         write_elements<Value, Device>(adapter->a, [&](Value* to) {
@@ -154,6 +171,11 @@ private:
         });
         Memory<Device>::fill(static_cast<Value*>(adapter->b.data), adapter->b.size(), Value(0.0f));
         entries_.push_back({std::string(layer), &place.weight, &place.adapter, std::move(adapter)});
+    }
+
+    /// Once nothing can go wrong any more.
+    void attach() {
+        for (Entry& entry : entries_) *entry.place = entry.adapter.get();
     }
 
     void set_merged(bool merged) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -70,12 +71,14 @@ public:
     }
 
     /// The same, and what the model's mixtures of experts do in the pass is added to a record.
-    template <TokenTensor Ids>
-    auto operator()(const Ids& ids, RoutingRecord<Setting>& record) const {
+    template <TokenTensor Ids, class Record>
+        requires(Record::is_kept)
+    auto operator()(const Ids& ids, Record& record) const {
         return run(ids, 0, without_cache, NoDropout(), record);
     }
-    template <TokenTensor Ids>
-    auto operator()(const Ids& ids, const DropoutKey& key, RoutingRecord<Setting>& record) const {
+    template <TokenTensor Ids, class Record>
+        requires(Record::is_kept)
+    auto operator()(const Ids& ids, const DropoutKey& key, Record& record) const {
         return run(ids, 0, without_cache, ModelDropout(sizes.dropout, key, sizes.depth), record);
     }
 
@@ -234,20 +237,29 @@ private:
     template <class Ids, class Position, class CacheOf, class Drop, class Record = NoRoutingRecord>
     auto run(const Ids& ids, const Position& first_position, CacheOf cache_of, const Drop& drop,
              Record&& record = {}) const {
-        static_assert(!std::remove_cvref_t<Record>::is_kept || !C::recompute,
-                      "blocks that run again would tell a record twice: recompute has none");
+        constexpr bool runs_again =
+                           C::recompute && is_tracked && std::same_as<decltype(cache_of(0)), NoCache>,
+                       is_told = std::remove_cvref_t<Record>::is_kept;
+        static_assert(!runs_again || !std::same_as<std::remove_cvref_t<Record>, RoutingRecord<Setting>>,
+                      "blocks that run again would tell a plain record twice");
         auto x = embedded(ids, first_position);
         if constexpr (!std::same_as<Drop, NoDropout>) x = drop(x, 0);
         const auto rotations = rotations_in_pass(first_position, ids.extents()[1]);
         for (std::size_t i = 0; i < blocks.size(); ++i) {
             const int block = static_cast<int>(i);
             [[maybe_unused]] const auto range = range_of(block);
-            if constexpr (C::recompute && is_tracked && std::same_as<decltype(cache_of(block)), NoCache>)
+            if constexpr (runs_again)
                 x = recompute(
-                    [this, block, table = rotations(block),
-                     drop_of_block = drop.of_block(block)](const auto& input) {
-                        return blocks[static_cast<std::size_t>(block)](input, table, NoCache(),
-                                                                       drop_of_block);
+                    [this, block, table = rotations(block), drop_of_block = drop.of_block(block),
+                     to = std::addressof(record)](const auto& input) {
+                        const Layer& layer = blocks[static_cast<std::size_t>(block)];
+                        if constexpr (is_told) {
+                            RoutingRecord<Setting> own;
+                            const auto y = layer(input, table, NoCache(), drop_of_block, own);
+                            return to->told(y, own);
+                        } else {
+                            return layer(input, table, NoCache(), drop_of_block);
+                        }
                     },
                     x);
             else

@@ -45,24 +45,18 @@ template <class Model>
 inline constexpr bool has_mixtures = requires {
     requires Model::Configuration::mixture_of_experts;
 };
-/// Whether passes are given a record of what mixtures do. Blocks that run again would tell it twice.
-template <class Model>
-inline constexpr bool keeps_routing_record = has_mixtures<Model> && !Model::Configuration::recompute;
 
 /// What a trainer does beside for a model with mixtures of experts. It is in a header of its own, so that
 /// other models do not pay for it.
 template <class Model>
 class MixtureTraining {
-    static_assert(!keeps_routing_record<Model>,
+    static_assert(!has_mixtures<Model>,
                   "to train a model with mixtures of experts include <tenon/training/mixture_training.hpp>");
 
 public:
     MixtureTraining(Model&, const RoutingOptions& options) {
         if (options != RoutingOptions{})
-            throw Error(
-                has_mixtures<Model>
-                    ? "trainer: expected no losses and biases of routers to balance with recomputation"
-                    : "trainer: expected a model with mixtures of experts to balance, got one without");
+            throw Error("trainer: expected a model with mixtures of experts to balance, got one without");
     }
 };
 
@@ -88,7 +82,7 @@ class Trainer {
     using Mixtures = detail::MixtureTraining<Model>;
     using Norm = decltype(std::declval<Optimizer&>().clip(1.0));
     static constexpr bool is_host = std::same_as<Device, Cpu>, drops_out = Model::Configuration::dropout > 0,
-                          records = detail::keeps_routing_record<Model>;
+                          records = detail::has_mixtures<Model>;
 
 public:
     /// Throws Error where the options are out of range.
@@ -178,10 +172,10 @@ private:
                 Memory<Device>::add(static_cast<const Loss*>(loss.data()), 1, loss_.data());
         };
         if constexpr (records) {
-            typename Mixtures::Record record;
+            auto record = mixtures_.record(part, 1.0 / options_.accumulate);
             const auto loss = loss_of(record);
             note(loss);
-            optimizer_.backward(mixtures_.with_losses(loss, record, part), 1.0 / options_.accumulate);
+            optimizer_.backward(mixtures_.with_losses(loss, record), 1.0 / options_.accumulate);
         } else {
             const auto loss = loss_of();
             note(loss);
