@@ -87,6 +87,7 @@ int main(int count, char** values) {
         const OwnedConfiguration configuration =
             read_configuration(path.ends_with(".gguf") ? path : path + "/config.json");
         const Architecture architecture = require_architecture(configuration.table());
+        require_decoder(architecture);
         GenerationSettings settings = read_generation_settings(path);
         SamplingOptions& sampling = settings.sampling;
         sampling.temperature = arguments.number("--temperature", sampling.temperature);
