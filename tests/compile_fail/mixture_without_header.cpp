@@ -1,4 +1,4 @@
-// first line: needs #include <tenon/nn/mixture_of_experts.hpp>
+// first line: a model with mixtures of experts needs .include <tenon.nn.mixture_of_experts.hpp>
 #include <tenon/model/transformer.hpp>
 #if TENON_CONTROL
 #include <tenon/nn/mixture_of_experts.hpp>
