@@ -1,7 +1,6 @@
 #include "tenon/tokenizer/byte_pair.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -177,11 +176,10 @@ TEST_CASE("merges that are done early change nothing, whatever the order of merg
     }
 }
 
-TEST_CASE("pieces may be long: they take little more time than short ones") {
+// Were merges to take time with the square of a piece's length, this would take hours.
+TEST_CASE("a piece may have a megabyte") {
     const TokenizerModel model =
         of_characters(vocabulary_of({"a", "aa", "aaaa"}), {{"a", "a", "aa"}, {"aa", "aa", "aaaa"}}, {});
-    const auto start = std::chrono::steady_clock::now();
     const std::vector<TokenId> ids = Tokenizer(TokenizerParts{model}).encode_ids(std::string(1 << 20, 'a'));
     CHECK(ids == std::vector<TokenId>(1 << 18, 2));
-    CHECK(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < 5.0);
 }
