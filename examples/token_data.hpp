@@ -7,8 +7,10 @@
 #include <vector>
 
 #include <tenon/core/parallel.hpp>
+#include <tenon/model/configuration.hpp>
 #include <tenon/tokenizer/train.hpp>
 
+#include "arguments.hpp"
 #include "texts.hpp"
 
 using Token = std::uint16_t;
@@ -18,6 +20,21 @@ struct Data {
     std::vector<Token> training, held_out;
     double bytes_per_token = 0;  // of the held-out text
 };
+
+/// The sizes of a small model, as --vocabulary, --context, --width, --depth, --heads and --hidden give them.
+inline tenon::TransformerSizes read_sizes(const Arguments& arguments) {
+    const auto integer = [&](const char* flag, int otherwise) {
+        return static_cast<int>(arguments.integer(flag, otherwise, 1, 1 << 20));
+    };
+    tenon::TransformerSizes sizes;
+    sizes.vocabulary = static_cast<int>(arguments.integer("--vocabulary", 512, 257, 65536));
+    sizes.context = integer("--context", 128);
+    sizes.width = integer("--width", 96);
+    sizes.depth = integer("--depth", 4);
+    sizes.heads = integer("--heads", 4);
+    sizes.hidden = integer("--hidden", (8 * sizes.width + 2) / 3);
+    return sizes;
+}
 
 /// Reads texts, and trains a tokenizer on what is not held out. Throws tenon::Error where they are too short.
 inline Data read_data(const std::vector<std::string>& paths, int vocabulary, int context) {

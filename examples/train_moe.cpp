@@ -175,16 +175,10 @@ Options read_options(int count, char** values) {
     options.routing.balance = arguments.number("--balance", 0.01);
     options.routing.z_loss = arguments.number("--z-loss", 0.001);
     options.seed = seed(static_cast<std::uint64_t>(arguments.integer("--seed", 1)));
-    TransformerSizes& sizes = options.sizes;
-    sizes.vocabulary = static_cast<int>(arguments.integer("--vocabulary", 512, 257, 65536));
-    sizes.context = integer("--context", 128);
-    sizes.width = integer("--width", 96);
-    sizes.depth = integer("--depth", 4);
-    sizes.heads = integer("--heads", 4);
-    sizes.hidden = integer("--hidden", (8 * sizes.width + 2) / 3);
-    if (sizes.hidden % options.experts_per_token != 0)
+    options.sizes = read_sizes(arguments);
+    if (options.sizes.hidden % options.experts_per_token != 0)
         arguments.fail("expected --hidden to be a multiple of --experts-per-token, got " +
-                       std::to_string(sizes.hidden));
+                       std::to_string(options.sizes.hidden));
     return options;
 }
 

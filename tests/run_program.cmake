@@ -6,3 +6,13 @@ function(run output)
     endif()
     set(${output} "${text}" PARENT_SCOPE)
 endfunction()
+
+# write_text(<path>): a text of a few kilobytes, to train on.
+function(write_text path)
+    set(content "")
+    foreach(i RANGE 1 400)
+        math(EXPR square "${i} * ${i} % 97")
+        string(APPEND content "In line ${i} the cat number ${square} sat on the mat, and the dog looked on.\n")
+    endforeach()
+    file(WRITE "${path}" "${content}")
+endfunction()

@@ -256,9 +256,6 @@ Options read_options(int count, char** values) {
          {"--heads", "NUMBER", "of attention (4)"},
          {"--hidden", "NUMBER", "width within the feed-forward layer (8/3 of the width)"},
          {"--seed", "NUMBER", "of all random numbers (1)"}});
-    const auto integer = [&](const char* flag, int otherwise) {
-        return static_cast<int>(arguments.integer(flag, otherwise, 1, 1 << 20));
-    };
     Options options;
     options.texts = arguments.positional();
     if (options.texts.empty()) options.texts = {TENON_HEADERS};  // a text that is certainly there
@@ -270,15 +267,9 @@ Options read_options(int count, char** values) {
     options.batch_sizes = numbers(arguments, "--batches", "1,4,16,64");
     for (const double size : options.batch_sizes)
         if (size != std::floor(size)) arguments.fail("expected --batches to be whole numbers");
-    options.batch_size = integer("--batch", 4);
+    options.batch_size = static_cast<int>(arguments.integer("--batch", 4, 1, 1 << 20));
     options.seed = seed(static_cast<std::uint64_t>(arguments.integer("--seed", 1)));
-    TransformerSizes& sizes = options.sizes;
-    sizes.vocabulary = static_cast<int>(arguments.integer("--vocabulary", 512, 257, 65536));
-    sizes.context = integer("--context", 128);
-    sizes.width = integer("--width", 96);
-    sizes.depth = integer("--depth", 4);
-    sizes.heads = integer("--heads", 4);
-    sizes.hidden = integer("--hidden", (8 * sizes.width + 2) / 3);
+    options.sizes = read_sizes(arguments);
     return options;
 }
 

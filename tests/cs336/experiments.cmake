@@ -1,18 +1,13 @@
 # Runs the experiments of the example, each for a few steps, and looks for their tables and curves in FOLDER.
 
+include("${CMAKE_CURRENT_LIST_DIR}/../run_program.cmake")
+
 file(REMOVE_RECURSE "${FOLDER}")
 file(MAKE_DIRECTORY "${FOLDER}")
-set(content "")
-foreach(i RANGE 1 400)
-    math(EXPR square "${i} * ${i} % 97")
-    string(APPEND content "In line ${i} the cat number ${square} sat on the mat, and the dog looked on.\n")
-endforeach()
-file(WRITE "${FOLDER}/text.txt" "${content}")
+write_text("${FOLDER}/text.txt")
 
 set(experiments "${CS336}" "${FOLDER}/text.txt" --out "${FOLDER}/curves" --vocabulary 300 --context 16 --width 16
                 --depth 1 --heads 2 --batch 2)
-
-include("${CMAKE_CURRENT_LIST_DIR}/../run_program.cmake")
 
 # refuse(<words> <argument>...): a usage error that has the words.
 function(refuse words)

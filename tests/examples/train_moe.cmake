@@ -1,15 +1,10 @@
 # A mixture of experts beside a dense model, for a few steps: a table, curves and metrics in FOLDER.
 
+include("${CMAKE_CURRENT_LIST_DIR}/../run_program.cmake")
+
 file(REMOVE_RECURSE "${FOLDER}")
 file(MAKE_DIRECTORY "${FOLDER}")
-set(content "")
-foreach(i RANGE 1 400)
-    math(EXPR square "${i} * ${i} % 97")
-    string(APPEND content "In line ${i} the cat number ${square} sat on the mat, and the dog looked on.\n")
-endforeach()
-file(WRITE "${FOLDER}/text.txt" "${content}")
-
-include("${CMAKE_CURRENT_LIST_DIR}/../run_program.cmake")
+write_text("${FOLDER}/text.txt")
 
 set(program "${TRAIN_MOE}" "${FOLDER}/text.txt" --out "${FOLDER}/curves" --vocabulary 300 --context 16 --width 16
             --depth 2 --heads 2 --hidden 48 --batch 2 --tokens 480 --capacity 1)
