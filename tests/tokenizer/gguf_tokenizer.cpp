@@ -120,8 +120,8 @@ TEST_CASE("each name cuts text by its patterns, one after the other") {
     CHECK(pieces("k2-horizon", "न\u200dम 12345") == Pieces{"न\u200dम", " ", "123", "45"});
     CHECK(pieces("laguna", "ab\n\ncd  ef") == Pieces{"ab", "\n\n", "cd", " ", " ef"});
     CHECK(pieces("ufakzeka", "Ankara'da 12\n\nx") == Pieces{"Ankara", "'da", " ", "1", "2", "\n\n", "x"});
-    CHECK(pieces("spark2_5", "x! \n\n1234 你好a") ==
-          Pieces{"x", "!", " ", "\n", "\n", "1", "2", "3", "4", " ", "你好", "a"});
+    CHECK(pieces("spark2_5", "x!\n\ny\n\n1234 你好a") ==
+          Pieces{"x", "!", "\n", "\n", "y", "\n", "\n", "1", "2", "3", "4", " ", "你好", "a"});
     CHECK(pieces("gpt-2", "ab\n\ncd  ef") == Pieces{"ab", "\n", "\n", "cd", " ", " ef"});
 }
 
@@ -224,7 +224,7 @@ TEST_CASE("a GGUF file that says too little is refused with what is missing") {
     CHECK(load_message(gguf_file().texts("tokens", {"a"}).bytes()) ==
           "file: expected texts under the key tokenizer.ggml.model, got none");
     CHECK(load_message(gguf_file().texts("tokens", {"a"}).text("model", "rwkv").bytes()) ==
-          "file: tokenizer.ggml.model: expected gpt2, llama, bert or t5, got rwkv");
+          "file: tokenizer.ggml.model: expected gpt2, gemma4, whitespace, llama, bert or t5, got rwkv");
     CHECK(
         load_message(gguf_file().texts("tokens", {"a"}).text("model", "gpt2").text("pre", "gpt-2").bytes()) ==
         "file: expected texts under the key tokenizer.ggml.merges, got none");
