@@ -39,10 +39,10 @@ int main(int count, char** values) try {
     tell("small", small::load(), small::path() + "/model.safetensors");
     tell("packed", packed::load(), packed::path());
     tell("encoder", encoder::load(), encoder::path() + "/model.safetensors");
-    const tenon::ChatMessage messages[] = {{"user", "hello"}};
+    const tenon::ChatMessage message{"user", "hello"};
     const tenon::GenerationSettings settings = tenon::read_generation_settings(small::path());
     std::printf("%s, at temperature %g, until one of %d tokens\n",
-                tenon::ChatTemplate::load(small::path()).apply(messages).c_str(),
+                tenon::ChatTemplate::load(small::path()).apply(std::span(&message, 1)).c_str(),
                 settings.sampling.temperature, static_cast<int>(settings.ends.size()));
     const small::Model model = small::load();  // whose file begins with the embedding
     const bool is_aligned = reinterpret_cast<std::uintptr_t>(model.embedding.data) % 64 == 0;
