@@ -138,7 +138,8 @@ const typename Source::Entry* find_of_shape(const Source& source, const std::str
     return nullptr;
 }
 
-/// The names of a file that may leave the prefix out, call the head otherwise, or join its experts.
+/// The names of a file that may leave the prefix out, call the head otherwise, join its experts or number
+/// them, or part its heads.
 template <class Source>
 CheckpointNames names_in(const Source& source, CheckpointNames names) {
     const auto has = [&](const CheckpointNames& tried, std::string_view parameter) {
@@ -163,6 +164,19 @@ CheckpointNames names_in(const Source& source, CheckpointNames names) {
         source.for_each([&](const typename Source::Entry& entry) {
             if (entry.name.ends_with(other.joined_gate_up)) names = other;
         });
+    constexpr std::string_view first = "blocks.0.feed_forward.down";
+    other = names;
+    other.numbered_experts = true;
+    other.expert_gate = names.gate;
+    other.expert_up = names.up;
+    other.expert_down = names.down;
+    if (names.experts.empty() && !names.expert_down.empty() &&
+        source.find(expert_name(other, first, 0, names.down)))
+        names = other;
+    if (!names.key_by_head.empty() && source.find(block_name(names, first, names.key_by_head))) {
+        names.key = names.key_by_head;
+        names.value = names.value_by_head;
+    }
     return names;
 }
 
