@@ -1,10 +1,12 @@
-// A reference check with every extent dynamic: one program for all folders.
+// A reference check with every extent dynamic: one program for all folders, and for all GGUF files.
 
 #include "check.hpp"
 #include "check_encoder.hpp"
+#include "check_gguf.hpp"
 
 int main(int count, char** values) {
     return reference::main_of_folder(count, values, [](const std::string& folder) {
+        if (folder.ends_with(".gguf")) return reference::check_gguf(folder);
         const tenon::OwnedConfiguration configuration = tenon::read_configuration(folder + "/config.json");
         const tenon::Architecture architecture = tenon::find_architecture(configuration.table());
         if (!architecture) {
