@@ -1,12 +1,10 @@
-// A reference check with every extent dynamic: one program for all folders, and for all GGUF files.
+// A reference check with every extent dynamic: one program for all folders.
 
 #include "check.hpp"
 #include "check_encoder.hpp"
-#include "check_gguf.hpp"
 
 int main(int count, char** values) {
     return reference::main_of_folder(count, values, [](const std::string& folder) {
-        if (folder.ends_with(".gguf")) return reference::check_gguf(folder);
         const tenon::OwnedConfiguration configuration = tenon::read_configuration(folder + "/config.json");
         const tenon::Architecture architecture = tenon::find_architecture(configuration.table());
         if (!architecture) {
