@@ -28,7 +28,8 @@ TEST_CASE("threads may make the parts") {
     detail::JoinedParts<std::size_t> parts(count, 0);
     parallel_for_each(count, [&](std::int64_t task) {
         const auto part = static_cast<std::size_t>(task);
-        parts.add(part, std::vector<std::size_t>(part % 7, part));
+        const std::vector<std::size_t> elements(part % 7, part);
+        parts.add(part, elements);
     });
     std::vector<std::size_t> expected;
     for (std::size_t part = 0; part < count; ++part) expected.insert(expected.end(), part % 7, part);

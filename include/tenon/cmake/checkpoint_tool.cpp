@@ -238,34 +238,38 @@ std::size_t offset_of_tensors(const MappedFile& file) {
 }
 
 /// A source that has the files in read-only memory, where the assembler copies them. Their tensors begin at
-/// multiples of 64 bytes.
+/// multiples of 64 bytes. They lie beyond what code addresses in 32 bits, so that they may be larger than
+/// that: code finds them by a table.
 void write_files(const Request& request) {
     std::vector<std::string> read;
-    std::string assembly, declarations, list;
+    std::string files, table, list;
+    const auto line_of = [](const std::string& text) { return "    " + literal(text + "\n") + "\n"; };
+    const std::string symbol = "tenon_" + request.name + "_files";
     for (const std::string& name : files_of(request)) {
-        const std::string path = request.checkpoint + name,
-                          symbol = "tenon_" + request.name + "_file_" + std::to_string(read.size());
+        const std::string path = request.checkpoint + name, index = std::to_string(read.size()),
+                          begin = ".L" + symbol + "_" + index, end = begin + "_end";
         const MappedFile file(path);
         read.push_back(path);
-        const auto line = [&](const std::string& text) { assembly += "    " + literal(text + "\n") + "\n"; };
-        line(".balign 64");
+        files += line_of(".balign 64");
         const std::size_t beyond = offset_of_tensors(file) % 64;
-        if (beyond > 0) line(".zero " + std::to_string(64 - beyond));
-        for (const char* end : {"", "_size"}) line(".globl " + symbol + end + "\n.hidden " + symbol + end);
-        line(symbol + ":");
-        line(".incbin " + literal(path));
-        line("1:\n.balign 8");
-        line(symbol + "_size: .quad 1b - " + symbol);
-        declarations +=
-            "extern const std::byte " + symbol + "[];\nextern const std::size_t " + symbol + "_size;\n";
-        list += "        {" + literal(request.embedded_path() + name) + ", {" + symbol + ", " + symbol +
-                "_size}},\n";
+        if (beyond > 0) files += line_of(".zero " + std::to_string(64 - beyond));
+        files += line_of(begin + ": .incbin " + literal(path)) + line_of(end + ":");
+        table += line_of(".quad " + begin + ", " + end + " - " + begin);
+        list += "        {" + literal(request.embedded_path() + name) + ", {" + symbol + "[" + index +
+                "].begin, " + symbol + "[" + index + "].size}},\n";
     }
     const std::string text =
         "// Written by tenon_checkpoint.\n#include <cstddef>\n#include <string>\n\n"
-        "#include <tenon/io/embedded_files.hpp>\n\nasm(\n    " +
-        literal(".pushsection .rodata\n") + "\n" + assembly + "    " + literal(".popsection\n") +
-        ");\n\nextern \"C\" {\n" + declarations + "}\n\nnamespace " + request.name +
+        "#include <tenon/io/embedded_files.hpp>\n\nasm(\n#if !defined(__x86_64__)\n" +
+        line_of(".pushsection .rodata") +
+        "#elif defined(__clang__) && __clang_major__ < 17  // knows no flag for large sections\n" +
+        line_of(".pushsection .lrodata, \"a\", @progbits") + "#else\n" +
+        line_of(".pushsection .lrodata, \"al\", @progbits") + "#endif\n" + files + line_of(".popsection") +
+        line_of(".pushsection .data.rel.ro, \"aw\"") + line_of(".balign 8") +
+        line_of(".globl " + symbol + "\n.hidden " + symbol) + line_of(symbol + ":") + table +
+        line_of(".popsection") +
+        ");\n\nextern \"C\" const struct {\n    const std::byte* begin;\n    std::size_t size;\n} " + symbol +
+        "[];\n\nnamespace " + request.name +
         " {\n\nstd::string path();\nstd::string path() {\n    static const tenon::EmbeddedFile files[] = "
         "{\n" +
         list + "    };\n    static const tenon::EmbeddedFiles all(files);\n    return " +

@@ -9,9 +9,9 @@
 #     path()            where the checkpoint is, for tenon::Tokenizer::load and all else that reads files
 #     table             the configuration, a tenon::ConfigurationTable
 #
-# With EMBED the checkpoint's parameters and tokenizer become part of the target, and `path()` names them there;
-# otherwise it is <path>. The header is written when the target is built, and again when the configuration changes;
-# embedded files are copied again when they change. What is no supported checkpoint stops the build.
+# With EMBED the checkpoint's parameters and tokenizer, of any size, become part of the target, and `path()` names
+# them there; otherwise it is <path>. The header is written when the target is built, and again when the
+# configuration changes; embedded files are copied again when they change. What is no supported checkpoint stops the build.
 
 function(tenon_checkpoint)
     cmake_parse_arguments(PARSE_ARGV 0 argument "EMBED;OPTIONAL" "TARGET;MODEL;DIR" "")

@@ -2,13 +2,15 @@
 
 #include <cstddef>
 #include <mutex>
+#include <span>
 #include <utility>
 #include <vector>
 
 namespace tenon::detail {
 
 /// Joins parts, in their order, that threads make in any: a thread that has made a part appends what can be
-/// appended while others make theirs.
+/// appended while others make theirs. A part whose turn it is goes to its place at once; others wait in
+/// copies.
 template <class Element>
 class JoinedParts {
 public:
@@ -17,15 +19,22 @@ public:
         joined_.reserve(elements);
     }
 
-    void add(std::size_t part, std::vector<Element> elements) {
+    void add(std::size_t part, std::span<const Element> elements) {
         std::unique_lock lock(mutex_);
-        waiting_[part] = std::move(elements);
-        is_made_[part] = true;
-        if (std::exchange(is_joining_, true)) return;
+        if (is_joining_ || part != next_) {
+            waiting_[part].assign(elements.begin(), elements.end());
+            is_made_[part] = true;
+            return;
+        }
+        is_joining_ = true;
+        ++next_;
+        lock.unlock();
+        append(elements);
+        lock.lock();
         while (next_ < waiting_.size() && is_made_[next_]) {
             const std::vector<Element> next = std::move(waiting_[next_++]);
             lock.unlock();
-            joined_.insert(joined_.end(), next.begin(), next.end());
+            append(next);
             lock.lock();
         }
         is_joining_ = false;
@@ -35,6 +44,10 @@ public:
     std::vector<Element> joined() && { return std::move(joined_); }
 
 private:
+    void append(std::span<const Element> elements) {
+        joined_.insert(joined_.end(), elements.begin(), elements.end());
+    }
+
     std::mutex mutex_;
     std::vector<std::vector<Element>> waiting_;
     std::vector<bool> is_made_;

@@ -246,25 +246,33 @@ private:
         return *core_->surroundings;
     }
 
-    /// The ids of a part of a text: where the text begins and where it ends, with the template's tokens.
+    /// Leaves with `state` the ids of a part of a text: where the text begins and where it ends, with the
+    /// template's tokens.
+    void encode_part(std::string_view part, const EncodeOptions& options, bool begins_text, bool ends_text,
+                     detail::EncodeState& state) const {
+        std::vector<TokenId>& ids = state.tokens.ids;
+        ids.reserve(part.size() / 2 + 8);
+        if (options.add_special_tokens && begins_text) ids = surroundings().before;
+        pipeline().encode(part, options.special_tokens, state, nullptr, begins_text);
+        if (options.add_special_tokens && ends_text)
+            ids.insert(ids.end(), surroundings().after.begin(), surroundings().after.end());
+    }
+
     std::vector<TokenId> encode_part(std::string_view part, const EncodeOptions& options, bool begins_text,
                                      bool ends_text) const {
         std::vector<TokenId> ids;
         core_->states.lend([&](detail::EncodeState& state) {
-            state.tokens.ids.reserve(part.size() / 2 + 8);
-            if (options.add_special_tokens && begins_text) state.tokens.ids = surroundings().before;
-            pipeline().encode(part, options.special_tokens, state, nullptr, begins_text);
+            encode_part(part, options, begins_text, ends_text, state);
             ids = std::move(state.tokens.ids);
         });
-        if (options.add_special_tokens && ends_text)
-            ids.insert(ids.end(), surroundings().after.begin(), surroundings().after.end());
         return ids;
     }
 
     /// The ids of a text, of which several threads encode parts if it is long.
     std::vector<TokenId> encode_parts(const std::string_view whole, const EncodeOptions& options) const {
         std::string_view text = whole;
-        constexpr std::size_t part_size = std::size_t{1} << 20;
+        // So small that no thread waits long for another's last part.
+        constexpr std::size_t part_size = std::size_t{1} << 18;
         std::vector<std::string_view> parts;
         if (thread_count() > 1 && options.special_tokens == SpecialTokens::recognized) {
             while (text.size() > 2 * part_size) {
@@ -279,7 +287,10 @@ private:
         detail::JoinedParts<TokenId> ids(parts.size(), whole.size() / 2 + 8);
         parallel_for_each(static_cast<std::int64_t>(parts.size()), [&](std::int64_t task) {
             const auto i = static_cast<std::size_t>(task);
-            ids.add(i, encode_part(parts[i], options, i == 0, i + 1 == parts.size()));
+            core_->states.lend([&](detail::EncodeState& state) {
+                encode_part(parts[i], options, i == 0, i + 1 == parts.size(), state);
+                ids.add(i, state.tokens.ids);
+            });
         });
         return std::move(ids).joined();
     }
