@@ -43,14 +43,13 @@ V logistic(V x) {
     return V(1) / (V(1) + exp(-x));
 }
 
-}  // namespace
-
-namespace tenon {
 template <class V>
 V silu_for_test(V x) {
+    using tenon::exp;
     return x / (V(1) + exp(-x));
 }
-}  // namespace tenon
+
+}  // namespace
 
 TEST_CASE_TEMPLATE("a packet reads and writes all lanes or the first few", T, float, double) {
     constexpr int size = Packet<T>::size;
@@ -94,7 +93,7 @@ TEST_CASE_TEMPLATE("a packet computes lane by lane", T, float, double) {
     expect(select(x < y, x, y), [](T p, T q) { return tenon::select(p < q, p, q); });
     expect(select(x >= y, x, y), [](T p, T q) { return tenon::select(p >= q, p, q); });
     expect(select(x == x, x, y), [](T p, T) { return p; });
-    expect(tenon::silu_for_test(x), [](T p, T) { return tenon::silu_for_test(p); });
+    expect(silu_for_test(x), [](T p, T) { return silu_for_test(p); });
 
     T sum = 0, greatest = a[0];
     for (T number : a) sum += number, greatest = std::max(greatest, number);

@@ -6,7 +6,7 @@
 
 #include "target.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("chat_template", [](const std::uint8_t* data, std::size_t size) {
     fuzz::expect_value_or_error([&] {
         const tenon::ChatTemplate chat(fuzz::text_of(data, size),
                                        {{"bos_token", "<s>"}, {"eos_token", "</s>"}});
@@ -14,5 +14,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             {"system", "Be brief."}, {"user", " Hello \n"}, {"assistant", "Hi!"}, {"user", "Bye"}};
         chat.apply(messages, {.now = 0});
     });
-    return 0;
-}
+});

@@ -8,7 +8,7 @@
 
 #include "folder.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("checkpoint_index", [](const std::uint8_t* data, std::size_t size) {
     static const fuzz::Folder folder;
     static const bool files_are_there = [] {
         const std::byte bytes[4] = {};
@@ -33,5 +33,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                           "and in the file that has it");
         });
     });
-    return 0;
-}
+});

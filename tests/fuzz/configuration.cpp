@@ -6,7 +6,7 @@
 
 #include "target.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("configuration", [](const std::uint8_t* data, std::size_t size) {
     fuzz::expect_value_or_error([&] {
         const tenon::OwnedConfiguration configuration(
             tenon::parse_json(fuzz::text_of(data, size), "config.json"), "config.json");
@@ -16,5 +16,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         fuzz::require(sizes.heads % sizes.key_value_heads == 0, "heads share those of keys and values");
         fuzz::require(tenon::parameter_count(sizes) > 0, "a model has parameters");
     });
-    return 0;
-}
+});

@@ -11,7 +11,7 @@
 
 #include "target.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("gguf", [](const std::uint8_t* data, std::size_t size) {
     fuzz::expect_value_or_error([&] {
         const auto bytes = std::as_bytes(std::span(data, size));
         const tenon::Gguf file = tenon::Gguf::parse(bytes, "input");
@@ -37,5 +37,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const tenon::OwnedConfiguration configuration(file);
         (void)tenon::find_architecture(configuration.table());
     });
-    return 0;
-}
+});

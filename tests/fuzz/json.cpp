@@ -37,10 +37,9 @@ std::size_t visit(tenon::Json value) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("json", [](const std::uint8_t* data, std::size_t size) {
     fuzz::expect_value_or_error([&] {
         const tenon::JsonDocument document = tenon::parse_json(fuzz::text_of(data, size), "input");
         fuzz::require(visit(document.root()) <= size, "no more values than bytes");
     });
-    return 0;
-}
+});

@@ -6,7 +6,7 @@
 
 #include "target.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("regex", [](const std::uint8_t* data, std::size_t size) {
     const std::string_view input = fuzz::text_of(data, size);
     const std::size_t cut = std::min(input.find('\0'), size);
     const std::string_view text = input.substr(std::min(cut + 1, size));
@@ -20,5 +20,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             from = match->end + (match->begin == match->end);
         }
     });
-    return 0;
-}
+});

@@ -4,7 +4,7 @@
 
 #include "target.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("safetensors", [](const std::uint8_t* data, std::size_t size) {
     fuzz::expect_value_or_error([&] {
         const auto bytes = std::as_bytes(std::span(data, size));
         const tenon::Safetensors file = tenon::Safetensors::parse(bytes, "input");
@@ -23,5 +23,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         }
         fuzz::require(!end || end == bytes.data() + bytes.size(), "the last entry ends with the file");
     });
-    return 0;
-}
+});

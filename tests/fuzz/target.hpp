@@ -4,16 +4,24 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <span>
 #include <string_view>
 
 #include <tenon/core/error.hpp>
 
-/// What a fuzzer calls with bytes of its own. Returns 0; whatever the bytes are, the only exceptions that may
-/// arise inside are tenon's.
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
-
 namespace fuzz {
+
+/// What is called with bytes of any kind: whatever they are, the only exceptions that may arise inside are
+/// tenon's.
+using Function = void (*)(const std::uint8_t* data, std::size_t size);
+
+/// Those of all files that are linked, by name.
+inline std::map<std::string_view, Function> targets;
+
+struct Target {
+    Target(std::string_view name, Function function) { targets.emplace(name, function); }
+};
 
 inline std::string_view text_of(const std::uint8_t* data, std::size_t size) {
     return {reinterpret_cast<const char*>(data), size};

@@ -8,7 +8,7 @@
 
 #include "tokenizer.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("tiktoken_file", [](const std::uint8_t* data, std::size_t size) {
     const std::string_view input = fuzz::text_of(data, size);
     const tenon::TiktokenEncoding encoding{R"( ?\p{L}+|\p{N}{1,3}|\s+(?!\S)|\s+|[^\s\p{L}\p{N}]+)",
                                            {{"<|end|>", 100000}}};
@@ -24,5 +24,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             fuzz::require(fuzz::checked_ids(read, text) == ids, "what was written is the same tokenizer");
         }
     });
-    return 0;
-}
+});

@@ -9,7 +9,7 @@
 
 #include "folder.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("tokenizer_files", [](const std::uint8_t* data, std::size_t size) {
     static const fuzz::Folder folder;
     const std::string_view input = fuzz::text_of(data, size);
     const std::size_t cut = std::min(input.find('\0'), size);
@@ -23,5 +23,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const tenon::Tokenizer saved(tenon::read_gpt2_files(folder.path / "saved"));
         fuzz::require(saved.encode_ids(input) == ids, "a saved tokenizer is the same");
     });
-    return 0;
-}
+});

@@ -7,7 +7,7 @@
 
 #include "tokenizer.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("tokenizer_json", [](const std::uint8_t* data, std::size_t size) {
     const std::string_view input = fuzz::text_of(data, size);
     fuzz::expect_value_or_error([&] {
         const tenon::Tokenizer tokenizer = fuzz::unpadded(tenon::parse_tokenizer_json(input, "input"));
@@ -19,5 +19,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         fuzz::require(fuzz::checked_ids(read, " Hello, w\u00F6rld!\n\xFF 12") == few, "for any text");
         fuzz::require(tenon::tokenizer_json(read) == written, "and is written in the same way");
     });
-    return 0;
-}
+});

@@ -31,7 +31,7 @@ tenon::Tokenizer tokenizer_of(std::string_view pattern) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("tokenizer_patterns", [](const std::uint8_t* data, std::size_t size) {
     namespace patterns = tenon::detail::patterns;
     static const std::vector<tenon::Tokenizer> tokenizers = [] {
         std::vector<tenon::Tokenizer> all;
@@ -40,7 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             all.push_back(tokenizer_of(pattern));
         return all;
     }();
-    if (size == 0) return 0;
+    if (size == 0) return;
     const tenon::Tokenizer& tokenizer = tokenizers[data[0] % tokenizers.size()];
     const std::string_view text = fuzz::text_of(data + 1, size - 1);
     const auto ids = fuzz::checked_ids(tokenizer, text);
@@ -48,5 +48,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::require(tokenizer.decode_bytes(*ids) == text, "decoding gives back what was encoded");
 
     fuzz::require_streams(tokenizer, text, *ids);
-    return 0;
-}
+});

@@ -6,7 +6,7 @@
 
 #include "tokenizer.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("tokenizer_text", [](const std::uint8_t* data, std::size_t size) {
     const std::string_view text = fuzz::text_of(data, size);
     const std::vector<std::string> special{"<|end|>", "<|end|><|end|>", "e"};
     const auto tokenizer = tenon::train_byte_pair_tokenizer(text, 300, special);
@@ -17,5 +17,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                   "and so it does where special tokens are text");
 
     fuzz::require_streams(tokenizer, text, ids);
-    return 0;
-}
+});

@@ -59,7 +59,7 @@ void set_checksum(std::string& bytes) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+const fuzz::Target target("training_checkpoint", [](const std::uint8_t* data, std::size_t size) {
     static const fuzz::Folder folder;
     static const std::string older = [] {
         Run run;
@@ -84,5 +84,4 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         fuzz::require(error.what()[0] != '\0', "an error has a message");
         fuzz::require(run.bits() == before, "what is refused changes nothing");
     }
-    return 0;
-}
+});
