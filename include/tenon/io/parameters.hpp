@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <string>
@@ -50,32 +51,39 @@ private:
     std::atomic<std::int64_t> first_ = none;
 };
 
-/// Calls f(begin, end) for ranges that together make up [0, count), on several threads, which take them in
-/// turn: so they use a file about as it is read ahead.
-template <class F>
-void for_each_piece(std::int64_t count, F&& f) {
-    constexpr std::int64_t piece = 1 << 18;
-    parallel_for_each((count + piece - 1) / piece,
-                      [&](std::int64_t i) { f(i * piece, std::min((i + 1) * piece, count)); });
-}
+/// How many elements a thread takes at once: several threads take pieces in turn, and so use a file about as
+/// it is read ahead.
+inline constexpr std::int64_t piece_elements = 1 << 18;
 
 /// Reads a parameter from a tensor whose shape has been compared. Returns what is wrong with its elements, or
 /// nothing.
 template <class Entry, class T>
 std::string read_place(const Entry& entry, const CheckpointPlace& place, T* to) {
     if (!has_reals(entry)) return "expected real elements, got " + std::string(name_of(entry.type));
-    FirstBad bad;
+    struct Run {
+        std::int64_t element, stored, count;
+    };
+    std::vector<Run> runs;
+    const std::int64_t step = place.step();
     place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t count) {
-        for_each_piece(count, [&](std::int64_t begin, std::int64_t end) {
-            const std::int64_t step = place.step(), first = stored + begin;
-            T* const elements = to + element + begin * step;
-            const std::int64_t found = read_elements(entry, first, end - begin, elements, step);
+        for (std::int64_t begin = 0; begin < count; begin += piece_elements)
+            runs.push_back({element + begin * step, stored + begin, std::min(piece_elements, count - begin)});
+    });
+    FirstBad bad;
+    // A thread takes as many rows of what is transposed as fill lines of the cache.
+    const std::int64_t count = std::ssize(runs),
+                       together = step == 1 ? 1 : static_cast<std::int64_t>(64 / sizeof(T));
+    parallel_for_each((count + together - 1) / together, [&](std::int64_t task) {
+        for (std::int64_t i = task * together; i < std::min((task + 1) * together, count); ++i) {
+            const Run& run = runs[static_cast<std::size_t>(i)];
+            T* const elements = to + run.element;
+            const std::int64_t found = read_elements(entry, run.stored, run.count, elements, step);
+            if (found >= 0) bad.add(run.stored + found);
             if (place.addend != 0)
-                for (std::int64_t i = 0; i < end - begin; ++i)
-                    elements[i * step] =
-                        static_cast<T>(static_cast<ComputeOf<T>>(elements[i * step]) - place.addend);
-            if (found >= 0) bad.add(first + found);
-        });
+                for (std::int64_t j = 0; j < run.count; ++j)
+                    elements[j * step] =
+                        static_cast<T>(static_cast<ComputeOf<T>>(elements[j * step]) - place.addend);
+        }
     });
     return bad.message();
 }
@@ -84,8 +92,10 @@ std::string read_place(const Entry& entry, const CheckpointPlace& place, T* to) 
 template <class T>
 std::string check_in_place(const T* elements, std::int64_t count) {
     FirstBad bad;
-    for_each_piece(count, [&](std::int64_t begin, std::int64_t end) {
-        const std::int64_t found = first_not_finite(elements + begin, end - begin);
+    parallel_for_each((count + piece_elements - 1) / piece_elements, [&](std::int64_t task) {
+        const std::int64_t begin = task * piece_elements;
+        const std::int64_t found =
+            first_not_finite(elements + begin, std::min(piece_elements, count - begin));
         if (found >= 0) bad.add(begin + found);
     });
     return bad.message();
