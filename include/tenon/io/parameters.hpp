@@ -188,8 +188,8 @@ inline bool is_of_later_block(std::string_view name, const CheckpointNames& name
 }
 
 /// Adds the tensors that stand in a file and are no parameters of the model.
-template <class Model, class Source>
-void find_left_over(const Model& model, const Source& source, const CheckpointNames& names,
+template <class Sizes, class Source>
+void find_left_over(const Sizes& sizes, const Source& source, const CheckpointNames& names,
                     const std::vector<CheckpointPlace>& places, Differences& differences) {
     std::vector<std::string_view> known;
     for (const CheckpointPlace& place : places) known.push_back(place.tensor);
@@ -198,10 +198,10 @@ void find_left_over(const Model& model, const Source& source, const CheckpointNa
         if (std::binary_search(known.begin(), known.end(), entry.name)) return;
         for (const std::string_view ignored : names.ignored)
             if (!ignored.empty() && entry.name.ends_with(ignored)) return;
-        if (names.later_blocks && is_of_later_block(entry.name, names, model.sizes.depth)) return;
+        if (names.later_blocks && is_of_later_block(entry.name, names, sizes.depth)) return;
         // A tied model's file may hold the head, too: the same numbers under a second name.
         const std::string embedding = checkpoint_name(names, "embedding.weight");
-        if (!model.sizes.tied || entry.name != checkpoint_name(names, "head.weight"))
+        if (!sizes.tied || entry.name != checkpoint_name(names, "head.weight"))
             return differences.add(entry.name, "expected no such tensor in this model");
         const auto* same = source.find(embedding);
         if (same &&
@@ -231,7 +231,7 @@ std::vector<PlacedTensor<typename Source::Entry>> placed_tensors(Model& model, c
         result.push_back({place, place.first_output == 0
                                      ? find_of_shape(source, place.tensor, place.shape(), differences)
                                      : source.find(place.tensor)});
-    find_left_over(model, source, names, places, differences);
+    find_left_over(model.sizes, source, names, places, differences);
     differences.raise();
     return result;
 }
@@ -245,10 +245,20 @@ void require_tensors_of_blocks(const TransformerSizes& sizes, const Source& sour
                         " blocks, got " + std::to_string(source.size()) + " tensors");
 }
 
+/// What reading needs to know of a model, so that it is compiled once for all models with the same.
+template <class V, class D, class Master>
+struct ParameterTypes {
+    using Value = V;
+    using Device = D;
+    struct Precision {
+        using master = Master;
+    };
+};
+
 /// Reads parameters, in the order in which a file has them; of those whose memory is the file's it only looks
 /// whether they are finite.
-template <class Model, class Entry>
-void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
+template <class Types, class Entry>
+void read_parameters_of(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
     Differences differences(where);
     std::vector<std::span<const std::byte>> parts;
     for (const PlacedTensor<Entry>& tensor : tensors) parts.push_back(tensor.entry->bytes);
@@ -266,12 +276,12 @@ void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std:
     for (const auto& group : groups) {
         ParameterBase& parameter = *group[0].place.parameter;
         std::string* const problem = &problems[static_cast<std::size_t>(group.data() - tensors.data())];
-        visit_element_type<Model>(parameter, [&]<class T>(std::type_identity<T>) {
+        visit_element_type<Types>(parameter, [&]<class T>(std::type_identity<T>) {
             if (parameter.data == group[0].entry->bytes.data()) {
                 problem[0] = check_in_place(static_cast<const T*>(parameter.data), parameter.size());
                 return;
             }
-            write_elements<T, typename Model::Device>(parameter, [&](T* to) {
+            write_elements<T, typename Types::Device>(parameter, [&](T* to) {
                 for (std::size_t i = 0; i < group.size(); ++i)
                     problem[i] = read_place(*group[i].entry, group[i].place, to);
             });
@@ -279,6 +289,12 @@ void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std:
     }
     for (std::size_t i = 0; i < tensors.size(); ++i) differences.add(tensors[i].place.tensor, problems[i]);
     differences.raise();
+}
+
+template <class Model, class Entry>
+void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
+    using Types = ParameterTypes<typename Model::Value, typename Model::Device, tenon::MasterOf<Model>>;
+    read_parameters_of<Types>(tensors, where);
 }
 
 /// The bytes of a tensor that is made of the parameters that have a place in it, as `first` does.
