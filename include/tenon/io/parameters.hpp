@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <string>
@@ -50,32 +51,39 @@ private:
     std::atomic<std::int64_t> first_ = none;
 };
 
-/// Calls f(begin, end) for ranges that together make up [0, count), on several threads, which take them in
-/// turn: so they use a file about as it is read ahead.
-template <class F>
-void for_each_piece(std::int64_t count, F&& f) {
-    constexpr std::int64_t piece = 1 << 18;
-    parallel_for_each((count + piece - 1) / piece,
-                      [&](std::int64_t i) { f(i * piece, std::min((i + 1) * piece, count)); });
-}
+/// How many elements a thread takes at once: several threads take pieces in turn, and so use a file about as
+/// it is read ahead.
+inline constexpr std::int64_t piece_elements = 1 << 18;
 
 /// Reads a parameter from a tensor whose shape has been compared. Returns what is wrong with its elements, or
 /// nothing.
 template <class Entry, class T>
 std::string read_place(const Entry& entry, const CheckpointPlace& place, T* to) {
     if (!has_reals(entry)) return "expected real elements, got " + std::string(name_of(entry.type));
-    FirstBad bad;
+    struct Run {
+        std::int64_t element, stored, count;
+    };
+    std::vector<Run> runs;
+    const std::int64_t step = place.step();
     place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t count) {
-        for_each_piece(count, [&](std::int64_t begin, std::int64_t end) {
-            const std::int64_t step = place.step(), first = stored + begin;
-            T* const elements = to + element + begin * step;
-            const std::int64_t found = read_elements(entry, first, end - begin, elements, step);
+        for (std::int64_t begin = 0; begin < count; begin += piece_elements)
+            runs.push_back({element + begin * step, stored + begin, std::min(piece_elements, count - begin)});
+    });
+    FirstBad bad;
+    // A thread takes as many rows of what is transposed as fill lines of the cache.
+    const std::int64_t count = std::ssize(runs),
+                       together = step == 1 ? 1 : static_cast<std::int64_t>(64 / sizeof(T));
+    parallel_for_each((count + together - 1) / together, [&](std::int64_t task) {
+        for (std::int64_t i = task * together; i < std::min((task + 1) * together, count); ++i) {
+            const Run& run = runs[static_cast<std::size_t>(i)];
+            T* const elements = to + run.element;
+            const std::int64_t found = read_elements(entry, run.stored, run.count, elements, step);
+            if (found >= 0) bad.add(run.stored + found);
             if (place.addend != 0)
-                for (std::int64_t i = 0; i < end - begin; ++i)
-                    elements[i * step] =
-                        static_cast<T>(static_cast<ComputeOf<T>>(elements[i * step]) - place.addend);
-            if (found >= 0) bad.add(first + found);
-        });
+                for (std::int64_t j = 0; j < run.count; ++j)
+                    elements[j * step] =
+                        static_cast<T>(static_cast<ComputeOf<T>>(elements[j * step]) - place.addend);
+        }
     });
     return bad.message();
 }
@@ -84,8 +92,10 @@ std::string read_place(const Entry& entry, const CheckpointPlace& place, T* to) 
 template <class T>
 std::string check_in_place(const T* elements, std::int64_t count) {
     FirstBad bad;
-    for_each_piece(count, [&](std::int64_t begin, std::int64_t end) {
-        const std::int64_t found = first_not_finite(elements + begin, end - begin);
+    parallel_for_each((count + piece_elements - 1) / piece_elements, [&](std::int64_t task) {
+        const std::int64_t begin = task * piece_elements;
+        const std::int64_t found =
+            first_not_finite(elements + begin, std::min(piece_elements, count - begin));
         if (found >= 0) bad.add(begin + found);
     });
     return bad.message();
@@ -192,8 +202,8 @@ inline bool is_of_later_block(std::string_view name, const CheckpointNames& name
 }
 
 /// Adds the tensors that stand in a file and are no parameters of the model.
-template <class Model, class Source>
-void find_left_over(const Model& model, const Source& source, const CheckpointNames& names,
+template <class Sizes, class Source>
+void find_left_over(const Sizes& sizes, const Source& source, const CheckpointNames& names,
                     const std::vector<CheckpointPlace>& places, Differences& differences) {
     std::vector<std::string_view> known;
     for (const CheckpointPlace& place : places) known.push_back(place.tensor);
@@ -202,10 +212,10 @@ void find_left_over(const Model& model, const Source& source, const CheckpointNa
         if (std::binary_search(known.begin(), known.end(), entry.name)) return;
         for (const std::string_view ignored : names.ignored)
             if (!ignored.empty() && entry.name.ends_with(ignored)) return;
-        if (names.later_blocks && is_of_later_block(entry.name, names, model.sizes.depth)) return;
+        if (names.later_blocks && is_of_later_block(entry.name, names, sizes.depth)) return;
         // A tied model's file may hold the head, too: the same numbers under a second name.
         const std::string embedding = checkpoint_name(names, "embedding.weight");
-        if (!model.sizes.tied || entry.name != checkpoint_name(names, "head.weight"))
+        if (!sizes.tied || entry.name != checkpoint_name(names, "head.weight"))
             return differences.add(entry.name, "expected no such tensor in this model");
         const auto* same = source.find(embedding);
         if (same &&
@@ -235,7 +245,7 @@ std::vector<PlacedTensor<typename Source::Entry>> placed_tensors(Model& model, c
         result.push_back({place, place.first_output == 0
                                      ? find_of_shape(source, place.tensor, place.shape(), differences)
                                      : source.find(place.tensor)});
-    find_left_over(model, source, names, places, differences);
+    find_left_over(model.sizes, source, names, places, differences);
     differences.raise();
     return result;
 }
@@ -249,10 +259,20 @@ void require_tensors_of_blocks(const TransformerSizes& sizes, const Source& sour
                         " blocks, got " + std::to_string(source.size()) + " tensors");
 }
 
+/// What reading needs to know of a model, so that it is compiled once for all models with the same.
+template <class V, class D, class Master>
+struct ParameterTypes {
+    using Value = V;
+    using Device = D;
+    struct Precision {
+        using master = Master;
+    };
+};
+
 /// Reads parameters, in the order in which a file has them; of those whose memory is the file's it only looks
 /// whether they are finite.
-template <class Model, class Entry>
-void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
+template <class Types, class Entry>
+void read_parameters_of(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
     Differences differences(where);
     std::vector<std::span<const std::byte>> parts;
     for (const PlacedTensor<Entry>& tensor : tensors) parts.push_back(tensor.entry->bytes);
@@ -270,12 +290,12 @@ void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std:
     for (const auto& group : groups) {
         ParameterBase& parameter = *group[0].place.parameter;
         std::string* const problem = &problems[static_cast<std::size_t>(group.data() - tensors.data())];
-        visit_element_type<Model>(parameter, [&]<class T>(std::type_identity<T>) {
+        visit_element_type<Types>(parameter, [&]<class T>(std::type_identity<T>) {
             if (parameter.data == group[0].entry->bytes.data()) {
                 problem[0] = check_in_place(static_cast<const T*>(parameter.data), parameter.size());
                 return;
             }
-            write_elements<T, typename Model::Device>(parameter, [&](T* to) {
+            write_elements<T, typename Types::Device>(parameter, [&](T* to) {
                 for (std::size_t i = 0; i < group.size(); ++i)
                     problem[i] = read_place(*group[i].entry, group[i].place, to);
             });
@@ -283,6 +303,12 @@ void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std:
     }
     for (std::size_t i = 0; i < tensors.size(); ++i) differences.add(tensors[i].place.tensor, problems[i]);
     differences.raise();
+}
+
+template <class Model, class Entry>
+void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
+    using Types = ParameterTypes<typename Model::Value, typename Model::Device, tenon::MasterOf<Model>>;
+    read_parameters_of<Types>(tensors, where);
 }
 
 /// The bytes of a tensor that is made of the parameters that have a place in it, as `first` does.
