@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <tenon/model/accounting.hpp>
+#include <tenon/model/adapters.hpp>
 #include <tenon/model/gpt2.hpp>
 
 #include "../support.hpp"
@@ -76,6 +77,32 @@ double kept_over_expected() {
     return kept / static_cast<double>(expected.activations);
 }
 
+/// The same of a model whose adapters are trained.
+template <class C, class Targets>
+double kept_with_adapters(const Targets& targets, const AdaptedLayers& layers) {
+    constexpr int batch = 4;
+    Transformer<C, Device, F32, Adapted> model(seed(1));
+    Adapters adapters(model, {.rank = layers.rank, .targets = targets, .dropout = layers.dropout ? 0.1 : 0.0},
+                      seed(2));
+    const auto ids = Tensor<int, Shape<batch, C::context>, Device>::filled(3);
+    const auto pass = [&] { return cross_entropy(model(ids, DropoutKey{seed(3)}), ids); };
+    backward(pass());
+    for_each_parameter(
+        adapters, [](std::string_view, ParameterBase& parameter) { parameter.gradient->written = false; });
+    const std::size_t before = Memory<Device>::used_bytes();
+    const auto loss = pass();
+    const double kept = static_cast<double>(Memory<Device>::used_bytes() - before);
+    std::int64_t count = 0;
+    for_each_parameter(adapters,
+                       [&](std::string_view, ParameterBase& parameter) { count += parameter.size(); });
+    const TrainingMemory expected =
+        training_memory<Transformer<C, Device>>({.batch = batch, .adapters = layers});
+    CHECK(expected.gradients == count * 4);
+    CHECK(expected.optimizer == 2 * count * 4);
+    CHECK(expected.parameters == (parameter_count<Transformer<C, Device>>() + count) * 4);
+    return kept / static_cast<double>(expected.activations);
+}
+
 /// Bytes that the parameters of a model take, by a walk.
 template <class Model>
 std::int64_t bytes_of_parameters() {
@@ -117,6 +144,25 @@ TEST_CASE("activations take the memory that accounting says") {
     CHECK(kept_over_expected<Both>() == doctest::Approx(1).epsilon(memory_bound));
     CHECK(kept_over_expected<Bare>() == doctest::Approx(1).epsilon(memory_bound));
     CHECK(kept_over_expected<Recomputed>() == doctest::Approx(1).epsilon(memory_bound));
+}
+
+TEST_CASE("a step that trains adapters takes the memory that accounting says") {
+    using Names = std::vector<std::string>;
+    CHECK(kept_with_adapters<Small>(Names{"all-linear"}, AdaptedLayers::all(8)) ==
+          doctest::Approx(1).epsilon(memory_bound));
+    CHECK(kept_with_adapters<Small>(Names{"query", "value"}, {.rank = 8}) ==
+          doctest::Approx(1).epsilon(memory_bound));
+    AdaptedLayers dropping = AdaptedLayers::all(8);
+    dropping.dropout = true;
+    CHECK(kept_with_adapters<Small>(Names{"all-linear"}, dropping) ==
+          doctest::Approx(1).epsilon(memory_bound));
+    CHECK(kept_with_adapters<Gpt2Like>(
+              Names{"attention.output", "down"},
+              {.rank = 4, .query = false, .value = false, .output = true, .down = true}) ==
+          doctest::Approx(1).epsilon(memory_bound));
+    static_assert(
+        training_memory<Transformer<Huge, Device, MixedBf16>>({.time = 1, .adapters = AdaptedLayers::all(16)})
+            .master == 16 * 80LL * (2 * 2 * 8192 + 2 * (8192 + 1024) + 3 * (8192 + 28'672)) * 4);
 }
 
 TEST_CASE("blocks that are computed again have the same loss and gradients") {

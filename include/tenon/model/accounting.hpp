@@ -5,6 +5,7 @@
 #include <limits>
 
 #include <tenon/core/element.hpp>
+#include <tenon/core/error.hpp>
 #include <tenon/core/tracking.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/op/cross_entropy/targets.hpp>
@@ -81,12 +82,22 @@ constexpr TransformerFlops training_flops(int time = 0) {
     return 3 * forward_flops<Model>(time);
 }
 
+/// The linear layers of each block that have adapters (see Adapters), which are trained in the model's place.
+struct AdaptedLayers {
+    int rank = 0;  ///< 0: there are none, and the model is trained
+    bool query = true, key = false, value = true, output = false, gate = false, up = false, down = false;
+    bool dropout = false;  ///< of what adapters read
+
+    static constexpr AdaptedLayers all(int rank) { return {rank, true, true, true, true, true, true, true}; }
+};
+
 /// A training step, as far as its memory depends on it.
 struct TrainingStep {
     int batch = 1;
     int time = 0;            ///< 0: the context
     int moments = 2;         ///< numbers that the optimizer keeps of each parameter; AdamW: 2
     bool recompute = false;  ///< as if the configuration said so: blocks keep their inputs alone
+    AdaptedLayers adapters = {};
 };
 
 namespace detail {
@@ -140,6 +151,56 @@ constexpr double kept_by_block(const TransformerSizes& s) {
     return (inputs + normed) * width + attention + kept_by_feed_forward<C>(s);
 }
 
+/// Numbers of the adapters of all blocks.
+struct AdapterNumbers {
+    double parameters = 0;
+    double ranks = 0;   ///< that each token has between A and B
+    double inputs = 0;  ///< that all adapters read of each token
+};
+
+template <class C>
+constexpr AdapterNumbers adapter_numbers(const TransformerSizes& s, const AdaptedLayers& layers) {
+    if (layers.rank == 0) return {};
+    if (C::latent_attention) throw Error("accounting: expected no adapters of latent attention, got some");
+    AdapterNumbers sum;
+    const auto add = [&](double times, bool has, double in, double out) {
+        if (!has) return;
+        sum.parameters += times * layers.rank * (in + out);
+        sum.ranks += times * layers.rank;
+        sum.inputs += times * in;
+    };
+    const double width = s.width, query = double(s.heads) * s.head_width,
+                 key = double(s.key_value_heads) * s.head_width;
+    add(s.depth, layers.query, width, query);
+    add(s.depth, layers.key, width, key);
+    add(s.depth, layers.value, width, key);
+    add(s.depth, layers.output, query, width);
+    const auto add_feed_forward = [&](double times, double hidden) {
+        add(times, layers.gate && is_gated(C::feed_forward), width, hidden);
+        add(times, layers.up, width, hidden);
+        add(times, layers.down, hidden, width);
+    };
+    const double dense = C::mixture_of_experts ? s.dense_layers.count(s.depth) : s.depth;
+    add_feed_forward(dense, C::mixture_of_experts ? s.dense_hidden : s.hidden);
+    if (C::shared_expert) add_feed_forward(s.depth - dense, s.shared_hidden);
+    return sum;
+}
+
+/// Numbers for each token that blocks keep where adapters are trained in their place: what frozen layers read
+/// is not needed, but for what an adapter reads, too. Of mixtures of experts it is counted nonetheless.
+template <class C>
+constexpr double kept_by_adapted_blocks(const TransformerSizes& s, const AdaptedLayers& layers) {
+    constexpr bool has_norms = C::norm != NormKind::none;
+    const AdapterNumbers adapters = adapter_numbers<C>(s, layers);
+    const bool reads_first = !layers.dropout && (layers.query || layers.key || layers.value),
+               reads_second = !layers.dropout && (layers.up || layers.gate);
+    double block = kept_by_block<C>(s);
+    if (has_norms && !reads_first) block -= s.width;
+    if (has_norms && !reads_second) block -= s.width;
+    if (!C::mixture_of_experts && (layers.dropout || !layers.down)) block -= s.hidden;
+    return s.depth * block + adapters.ranks + (layers.dropout ? adapters.inputs : 0);
+}
+
 }  // namespace detail
 
 /// Bytes that a step of training takes, of a Transformer of these sizes, worked out.
@@ -156,17 +217,21 @@ constexpr TrainingMemory training_memory(const TransformerSizes& s, const Traini
     const double tokens = double(step.batch) * (step.time > 0 ? step.time : s.context);
     const double width = s.width, block = detail::kept_by_block<C>(s);
     TrainingMemory memory;
+    const bool is_adapted = step.adapters.rank > 0;
+    const double own = is_adapted ? detail::adapter_numbers<C>(s, step.adapters).parameters : 0,
+                 trained = is_adapted ? own : count, copied = is_adapted ? own : count - norms;
     memory.parameters =
-        detail::saturated((count - norms) * activation_bytes + norms * sizeof(typename P::master));
+        detail::saturated((count - norms + own) * activation_bytes + norms * sizeof(typename P::master));
     memory.master = sizeof(typename P::master) != sizeof(Activation)
-                        ? detail::saturated((count - norms) * sizeof(typename P::master))
+                        ? detail::saturated(copied * sizeof(typename P::master))
                         : 0;
-    memory.gradients = detail::saturated(count * sizeof(typename P::gradient));
-    memory.optimizer = detail::saturated(step.moments * count * sizeof(typename P::gradient));
+    memory.gradients = detail::saturated(trained * sizeof(typename P::gradient));
+    memory.optimizer = detail::saturated(step.moments * trained * sizeof(typename P::gradient));
     // The last norm's argument; what the head reads is not kept, but its gradient prepared in its stead.
     constexpr bool has_last_norm = C::norm != NormKind::none && C::placement != NormPlacement::post;
     const bool recomputes = step.recompute || C::recompute;
-    const double kept = s.depth * (recomputes ? width : block) + (has_last_norm ? width : 0);
+    const double blocks = is_adapted ? detail::kept_by_adapted_blocks<C>(s, step.adapters) : s.depth * block;
+    const double kept = (recomputes ? s.depth * width : blocks) + (has_last_norm ? width : 0);
     memory.activations = detail::saturated(tokens * (kept * activation_bytes + width * gradient_bytes));
     // Gradients of the widest layer's inputs and outputs; a block that runs again; logits.
     const double branch = detail::kept_by_feed_forward<C>(s);

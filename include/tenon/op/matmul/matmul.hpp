@@ -130,6 +130,15 @@ struct SavedFactors {
     }
 };
 
+/// Each factor is needed for the gradient of the other alone: where that has none, it is not kept.
+template <TensorLike X, TensorLike Y>
+SavedFactors<typename X::value_type> save_factors(const X& a, const Y& b, MatmulOptions options) {
+    SavedFactors<typename X::value_type> factors{save(a), save(b), options};
+    if (!factors.b.slot) factors.a.storage = {};
+    if (!factors.a.slot) factors.b.storage = {};
+    return factors;
+}
+
 template <class Device, class T>
 struct MatmulNode : Node {
     SavedFactors<T> factors;
@@ -173,7 +182,7 @@ auto matmul(A&& left, B&& right) {
         detail::describe_product(a.extents(), a.strides(), b.extents(), b.strides(), options), a.data(),
         b.data(), c.data());
     if constexpr (any_tracked<X, Y>)
-        return track<detail::MatmulNode<D, T>>(c, detail::SavedFactors<T>{save(a), save(b), options});
+        return track<detail::MatmulNode<D, T>>(c, detail::save_factors(a, b, options));
     else
         return c;
 }

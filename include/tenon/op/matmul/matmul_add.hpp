@@ -147,7 +147,7 @@ auto matmul_add(A&& left, B&& right, Bias&& bias, Addend&& addend = {}) {
         detail::describe_product(a.extents(), a.strides(), b.extents(), b.strides(), options), a.data(),
         b.data(), c.data(), addends);
     if constexpr (any_tracked<X, Y, decltype(u), decltype(v)>)
-        return track<detail::MatmulAddNode<D, T>>(c, detail::SavedFactors<T>{save(a), save(b), options},
+        return track<detail::MatmulAddNode<D, T>>(c, detail::save_factors(a, b, options),
                                                   detail::slot_or_none(u), detail::slot_or_none(v));
     else
         return c;
