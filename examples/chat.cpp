@@ -7,9 +7,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <future>
 #include <optional>
 #include <string>
 #include <unistd.h>
+#include <utility>
 
 #include <tenon/io/generation_settings.hpp>
 #include <tenon/io/read_configuration.hpp>
@@ -53,6 +55,17 @@ public:
 private:
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
+
+struct TimedTokenizer {
+    tenon::Tokenizer tokenizer;
+    double seconds;
+};
+
+TimedTokenizer timed_tokenizer(const std::string& path) {
+    const Timer timer;
+    tenon::Tokenizer tokenizer = tenon::Tokenizer::load(path);
+    return {std::move(tokenizer), timer.seconds()};
+}
 
 void report(const Reply& reply) {
     std::fprintf(stderr, "[%d tokens read, the first answered after %.3f s; %d tokens", reply.read,
@@ -99,16 +112,17 @@ int main(int count, char** values) {
                                          ? ChatTemplate(read_file(arguments.text("--template")))
                                          : ChatTemplate::load(path);
 
-        const Timer tokenizer_timer;
-        Tokenizer tokenizer = Tokenizer::load(path);
-        const double tokenizer_seconds = tokenizer_timer.seconds();
+        // The tokenizer is read while the model is.
+        std::future<TimedTokenizer> reading = std::async(std::launch::async, timed_tokenizer, path);
         const Timer model_timer;
         const auto speaker = load_speaker<Cpu, F32>(path, architecture, context, sampling, drawing);
-        std::fprintf(stderr, "[%s, room for %d tokens; tokenizer read in %.3f s, model in %.3f s]\n",
-                     std::string(architecture.name).c_str(), speaker->capacity(), tokenizer_seconds,
-                     model_timer.seconds());
-        Conversation conversation(std::move(tokenizer), std::move(chat_template), *speaker, settings.ends,
-                                  arguments.text("--system", ""));
+        const double model_seconds = model_timer.seconds();
+        TimedTokenizer tokenizer = reading.get();
+        std::fprintf(
+            stderr, "[%s, room for %d tokens; model read in %.3f s, meanwhile tokenizer in %.3f s]\n",
+            std::string(architecture.name).c_str(), speaker->capacity(), model_seconds, tokenizer.seconds);
+        Conversation conversation(std::move(tokenizer.tokenizer), std::move(chat_template), *speaker,
+                                  settings.ends, arguments.text("--system", ""));
 
         catch_interrupts();
         const auto answer = [&](const std::string& question) {

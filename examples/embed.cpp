@@ -1,5 +1,5 @@
 // Embeds sentences, and says which are alike, with an encoder's folder: configuration, weights,
-// tokenizer.json and, where sentence-transformers wrote it, how to pool.
+// tokenizer.json and, where sentence-transformers wrote it, how to pool; or with a GGUF file.
 
 #include <charconv>
 #include <chrono>
@@ -105,10 +105,10 @@ int main(int count, char** values) {
     return run_program([&] {
         const Arguments arguments(
             count, values,
-            "embed --model FOLDER [SENTENCE...] [--file FILE]... [--format similar|text|json|binary]",
-            {{"--model", "FOLDER",
+            "embed --model MODEL [SENTENCE...] [--file FILE]... [--format similar|text|json|binary]",
+            {{"--model", "MODEL",
               "config.json, model.safetensors and tokenizer.json of an encoder, such as "
-              "all-MiniLM-L6-v2"},
+              "all-MiniLM-L6-v2, or a GGUF file"},
              {"--file", "FILE",
               "of sentences, one a line; without any, and without arguments, standard input"},
              {"--format", "FORMAT",
@@ -118,7 +118,7 @@ int main(int count, char** values) {
              {"--out", "FILE", "where to write (standard output)"},
              {"--batch", "NUMBER", "of sentences that go through the model together (32)"},
              {"--threads", "NUMBER", "(as many as there are processors)"}});
-        const std::string folder = arguments.text("--model");
+        const std::string model = arguments.text("--model");
         const std::string format = arguments.one_of("--format", {"similar", "text", "json", "binary"});
         const auto most = static_cast<std::size_t>(arguments.integer("--most", 3));
         const auto batch = static_cast<std::size_t>(arguments.integer("--batch", 32, 1));
@@ -127,12 +127,12 @@ int main(int count, char** values) {
         std::vector<std::string> sentences = arguments.positional();
         for (const std::string& file : arguments.all("--file")) add_lines(tenon::read_file(file), sentences);
 
-        const tenon::SentenceOptions options = tenon::read_sentence_options(folder);
-        const tenon::OwnedConfiguration configuration =
-            tenon::read_configuration(options.model + "/config.json");
+        const tenon::SentenceOptions options = tenon::read_sentence_options(model);
+        const tenon::OwnedConfiguration configuration = tenon::read_configuration(
+            options.model.ends_with(".gguf") ? options.model : options.model + "/config.json");
         const tenon::Architecture architecture = tenon::require_architecture(configuration.table());
         tenon::visit_encoder(architecture, [&]<class A>(A) {
-            SentenceEncoder<tenon::Cpu, tenon::F32, typename A::Features> encoder(options, architecture);
+            SentenceEncoder<tenon::Cpu, tenon::F32, typename A::Features> encoder(options);
             if (sentences.empty() && !arguments.has("--file")) add_lines(standard_input(), sentences);
             if (sentences.empty()) arguments.fail("expected sentences, got none");
             const auto start = std::chrono::steady_clock::now();

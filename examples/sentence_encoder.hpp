@@ -13,35 +13,31 @@
 #include <tenon/files.hpp>
 #include <tenon/io/load_encoder.hpp>
 #include <tenon/io/sentence_options.hpp>
-#include <tenon/model/architectures.hpp>
 #include <tenon/model/encoder.hpp>
 #include <tenon/nn/pooling.hpp>
+#include <tenon/tokenizer/read_tokenizer.hpp>
 #include <tenon/tokenizer/tokenizer.hpp>
-#include <tenon/tokenizer/tokenizer_json.hpp>
 
 /// Makes embeddings of sentences with an encoder of these features, a tokenizer, and what a folder of
-/// sentence-transformers says of pooling.
+/// sentence-transformers, or a GGUF file, says of pooling.
 template <class Device, tenon::Precision P, class Features>
 class SentenceEncoder {
 public:
     using Model = tenon::Encoder<tenon::DynamicTransformer<Features>, Device, P>;
 
     /// Throws tenon::FileError for what does not fit together.
-    SentenceEncoder(const tenon::SentenceOptions& options, const tenon::Architecture& architecture)
+    explicit SentenceEncoder(const tenon::SentenceOptions& options)
         : options_(options),
-          tokenizer_(tenon::Tokenizer(tenon::read_tokenizer_json(options.model + "/tokenizer.json"))
-                         .with_padding(std::nullopt)),
-          model_(tenon::load_encoder<Model>(architecture.sizes, tenon::open_checkpoint(options.model),
-                                            architecture.names)) {
+          tokenizer_(tenon::Tokenizer::load(tokenizer_path(options)).with_padding(std::nullopt)),
+          model_(tenon::load_encoder<Model>(options.model)) {
         const int context = model_.sizes.context;
         longest_ = options.longest > 0 ? std::min(options.longest, context) : context;
         tokenizer_ = tokenizer_.with_truncation(
             tenon::TruncationOptions{.max_length = static_cast<std::size_t>(longest_)});
         if (tokenizer_.vocabulary_size() > static_cast<std::size_t>(model_.sizes.vocabulary))
-            throw tenon::FileError(options.model + "/tokenizer.json: expected at most " +
-                                   std::to_string(model_.sizes.vocabulary) +
-                                   " tokens, the model's vocabulary, got " +
-                                   std::to_string(tokenizer_.vocabulary_size()));
+            throw tenon::FileError(
+                tokenizer_path(options) + ": expected at most " + std::to_string(model_.sizes.vocabulary) +
+                " tokens, the model's vocabulary, got " + std::to_string(tokenizer_.vocabulary_size()));
     }
 
     int width() const { return model_.sizes.width; }
@@ -66,6 +62,10 @@ public:
     }
 
 private:
+    static std::string tokenizer_path(const tenon::SentenceOptions& options) {
+        return options.model.ends_with(".gguf") ? options.model : options.model + "/tokenizer.json";
+    }
+
     /// Embeds those sentences whose numbers are given, the longest first.
     void embed(const std::vector<std::vector<tenon::TokenId>>& ids, std::span<const std::size_t> numbers,
                std::vector<float>& embeddings) {

@@ -1,8 +1,10 @@
-// What of generate runs on a GPU: the only part that nvcc compiles.
+// What of generate runs on a GPU, the models of all architectures: the only part that nvcc compiles.
 
 #include <tenon/cuda.hpp>
 
-#include "generators.hpp"
+#include "../load_speaker.hpp"
 
-template class tenon::Generator<OnGpu<tenon::Gpt2::Features>>;
-template class tenon::Generator<OnGpu<tenon::Llama::Features>>;
+template std::unique_ptr<Speaker> load_speaker<tenon::Cuda, tenon::MixedBf16>(const std::string&,
+                                                                              const tenon::Architecture&, int,
+                                                                              const tenon::SamplingOptions&,
+                                                                              tenon::Seed);

@@ -411,6 +411,11 @@ file(SIZE "${FOLDER}/embeddings" size)
 if(NOT size EQUAL 252)  # 3 embeddings of 21 numbers
     message(FATAL_ERROR "embed wrote ${size} bytes")
 endif()
+# A GGUF file has its own tokenizer; what it embeds is as long as 1.
+run(text "${EMBED}" --model "${ENCODER}/../gguf_bert/model.gguf" "a cat" "dogs" --format json)
+if(NOT text MATCHES "^{\"text\": \"a cat\", \"embedding\": \\[[-0-9.e]+, [^\n]+\n{\"text\": \"dogs\", ")
+    message(FATAL_ERROR "embed wrote \"${text}\" with a GGUF file")
+endif()
 run(help "${EMBED}" --help)
 refuse("expected --model" "${EMBED}" "a sentence")
 set(input "${empty}")

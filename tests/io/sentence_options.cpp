@@ -8,6 +8,7 @@
 #include <tenon/io/folder.hpp>
 #include <tenon/io/sentence_options.hpp>
 
+#include "../gguf_file.hpp"
 #include "temporary_folder.hpp"
 #include "thrown_message.hpp"
 
@@ -113,4 +114,24 @@ TEST_CASE("modules and settings that are not supported are named") {
     CHECK(message() == folder /
                            "config_sentence_transformers.json: default_prompt_name: expected null, as "
                            "prompts before each sentence are not supported, got a text \"q\"");
+}
+
+TEST_CASE("a GGUF file says how to pool, and is normalized") {
+    const TemporaryFolder folder;
+    const std::string path = folder / "bert.gguf";
+    const auto with_pooling = [&](std::uint32_t pooling) {
+        write(path, support::GgufFile()
+                        .text("general.architecture", "bert")
+                        .integer("bert.pooling_type", pooling)
+                        .bytes());
+        return read_sentence_options(path);
+    };
+    CHECK(with_pooling(1).pooling == Pooling::mean);
+    CHECK(with_pooling(2).pooling == Pooling::first);
+    CHECK(with_pooling(2).normalized);
+    CHECK(with_pooling(2).model == path);
+    check_mentions(thrown_message([&] { with_pooling(3); }),
+                   {"bert.pooling_type: expected 1 (mean) or 2 (first), got 3"});
+    write(path, support::GgufFile().text("general.architecture", "bert").bytes());
+    CHECK(read_sentence_options(path).pooling == Pooling::mean);
 }

@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include <tenon/inference/generator.hpp>
 #include <tenon/io/adapter_files.hpp>
 #include <tenon/io/read_configuration.hpp>
 #include <tenon/io/save_checkpoint.hpp>
@@ -28,6 +29,10 @@ namespace {
 
 using Model = Transformer<support::Small, Device, F64, Adapted>;
 using Plain = Transformer<support::Small, Device, F64>;
+
+struct Recomputed : support::Small {
+    static constexpr bool recompute = true;
+};
 
 /// B, too, is something, as after some training.
 void begin(Adapters<Model>& adapters) {
@@ -107,6 +112,100 @@ TEST_CASE("merged into the weights, adapters compute the same; taken off, the we
     adapters.unmerge();
     CHECK(distance(logits_of(model, ids), apart) < 1e-12);
     CHECK(distance(support::all_elements(model), weights) < 1e-14);
+}
+
+TEST_CASE("what an adapter reads drops out in passes of training, by the key's step and each by itself") {
+    Model model(seed(1));
+    // A and B that leave what they read as it is.
+    Adapters adapters(
+        model, {.rank = 8, .alpha = 8, .targets = {"attention.query", "attention.output"}, .dropout = 0.25},
+        seed(2));
+    for (const auto& entry : adapters.entries())
+        for (ParameterBase* matrix :
+             {static_cast<ParameterBase*>(&entry.adapter->a), static_cast<ParameterBase*>(&entry.adapter->b)})
+            write_elements<double, Device>(*matrix, [](double* to) {
+                for (int i = 0; i < 64; ++i) to[i] = i % 9 == 0;
+            });
+    const auto ones =
+        Model::Setting::entering(Tensor<double, Shape<dyn, dyn, 8>, Device>::filled(1.0, 10, 10));
+    const auto read_by = [&](const auto& layer, std::uint64_t step) {
+        const Tape::Pause pause(Tape::current());
+        const auto without = support::values(detach(layer(ones)));
+        const TrainingPass pass(DropoutKey{seed(3), step});
+        auto with = support::values(detach(layer(ones)));
+        for (std::size_t i = 0; i < with.size(); ++i) with[i] -= without[i] - 1;
+        return with;
+    };
+    const auto& attention = model.blocks[0].attention;
+    const auto first = read_by(attention.query, 5);
+    double kept = 0;
+    for (const double element : first) {
+        CHECK((std::abs(element) < 1e-12 || std::abs(element - 1 / 0.75) < 1e-12));
+        kept += element > 0.5;
+    }
+    CHECK(kept / 800 == doctest::Approx(0.75).epsilon(0.1));
+    CHECK(read_by(attention.query, 5) == first);
+    CHECK(distance(read_by(attention.query, 6), first) > 1);
+    CHECK(distance(read_by(attention.output, 5), first) > 1);
+    CHECK(distance(read_by(model.blocks[1].attention.query, 5), first) > 1);
+    CHECK_THROWS_WITH_AS((Adapters(model, {.targets = {"value"}, .dropout = 1}, seed(2))),
+                         "adapters: expected a dropout of at least 0, below 1, got 1.000000", Error);
+}
+
+TEST_CASE("the gradient with dropout, blocks that run again, and passes that do not train") {
+    const auto inputs = tokens(2, 5, 1), targets = tokens(2, 5, 4);
+    const DropoutKey key{seed(3), 9};
+    const AdapterOptions options{.rank = 3, .targets = {"all-linear"}, .dropout = 0.3};
+    Model model(seed(1));
+    Adapters adapters(model, options, seed(2));
+    begin(adapters);
+    CHECK(support::worst_gradient_error_of(
+              adapters, [&] { return cross_entropy(model(inputs, key), targets); }) < 1e-6);
+
+    using Again = Transformer<Recomputed, Device, F64, Adapted>;
+    Again again(seed(1));
+    Adapters others(again, options, seed(2));
+    std::size_t i = 0;
+    for (const auto& entry : others.entries()) {
+        support::assign(entry.adapter->a, support::elements<double>(adapters.entries()[i].adapter->a));
+        support::assign(entry.adapter->b, support::elements<double>(adapters.entries()[i++].adapter->b));
+    }
+    const auto gradients = [&](auto& of, auto& own) {
+        for (const auto& entry : own.entries())
+            for (auto* matrix : {&entry.adapter->a, &entry.adapter->b}) matrix->clear_gradient();
+        backward(cross_entropy(of(inputs, key), targets));
+        std::vector<double> all;
+        for (const auto& entry : own.entries())
+            for (const auto* matrix : {&entry.adapter->a, &entry.adapter->b})
+                for (const double g : support::values(matrix->accumulated_gradient())) all.push_back(g);
+        return all;
+    };
+    CHECK(distance(gradients(again, others), gradients(model, adapters)) < 1e-12);
+
+    const auto logits = logits_of(model, inputs);
+    adapters.merge();  // without what drops out
+    CHECK(distance(logits_of(model, inputs), logits) < 1e-12);
+}
+
+TEST_CASE("a model writes with its adapters, merged or not") {
+    const std::vector<std::int32_t> prompt{1, 4, 2};
+    const auto written = [&](const auto& model) {
+        Generator generator(model, {.temperature = 0});
+        generator.feed(prompt);
+        std::vector<std::int32_t> tokens;
+        for (int i = 0; i < 12; ++i) tokens.push_back(generator.next());
+        return tokens;
+    };
+    Model model(seed(1));
+    const auto without = written(model);
+    CHECK(without == written(Plain(model)));
+    Adapters adapters(model, {.rank = 2, .alpha = 9, .targets = {"all-linear"}, .dropout = 0.5}, seed(2));
+    begin(adapters);
+    const auto with = written(model);
+    CHECK(with != without);
+    CHECK(Tape::current().node_count() == 0);
+    adapters.merge();
+    CHECK(written(Plain(model)) == with);
 }
 
 TEST_CASE("training changes adapters alone, which alone have gradients and moments") {
@@ -213,6 +312,7 @@ TEST_CASE("adapters of PEFT's form give PEFT's logits, and are written as they w
     const TemporaryFolder folder;
     save_adapters(adapters, model, folder.path(), Llama::names);
     const std::string config = read_file(folder / "adapter_config.json");
+    CHECK(config.find("\"lora_dropout\": 0") != config.npos);
     CHECK(config.find("\"target_modules\": [\"q_proj\", \"v_proj\", \"down_proj\"]") != config.npos);
     auto other = loaded<Model>();
     Adapters again = load_adapters(other, folder.path(), Llama::names);
@@ -263,6 +363,9 @@ TEST_CASE("adapters that are not this model's are refused by name") {
           std::string::npos);
     CHECK(message("\"use_dora\": false", "\"use_dora\": true") ==
           "adapter_config.json: use_dora: expected false: DoRA is not supported, got a boolean");
+    CHECK(message("\"lora_dropout\": 0.0", "\"lora_dropout\": 0.1") == "loaded");
+    CHECK(message("\"lora_dropout\": 0.0", "\"lora_dropout\": 1.5") ==
+          "adapter_config.json: lora_dropout: expected a probability of at least 0, below 1, got 1.500000");
     CHECK(message("\"LORA\"", "\"IA3\"") ==
           "adapter_config.json: peft_type: expected LORA, got a text \"IA3\"");
     CHECK(message("\"rank_pattern\": {}", "\"rank_pattern\": {\"q_proj\": 4}")

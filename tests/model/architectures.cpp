@@ -153,6 +153,11 @@ TEST_CASE("DeepSeek's: dense layers before mixtures, groups of experts, latents"
     CHECK(lite.sizes.rotary_width == 64);
     CHECK(lite.sizes.shared_hidden == 2816);
     CHECK(lite.sizes.dense_layers.count(27) == 1);
+    // Of the layers after the first ones only every other is a mixture.
+    const Architecture sparse = found(small("deepseek_v2", R"("moe_intermediate_size": 8,
+        "first_k_dense_replace": 1, "moe_layer_freq": 2)"));
+    for (int layer = 0; layer < 6; ++layer)
+        CHECK(sparse.sizes.dense_layers.has(layer) == (layer != 2 && layer != 4));
     CHECK(lite.sizes.rotary_scaling.score_factor() == doctest::Approx(1.5896261));
 
     const Architecture v3 = found(R"({"model_type": "deepseek_v3", "vocab_size": 129280,

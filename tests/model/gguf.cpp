@@ -231,9 +231,9 @@ TEST_CASE("architectures that share a name in GGUF files, and layers that differ
         message = error.what();
     }
     CHECK(
-        message.starts_with("f.gguf: general.architecture: expected one of gemma2, gemma3, gpt2, gptneox, "
-                            "llama, olmo2,"));
-    CHECK(message.ends_with(", got rwkv"));
+        message.starts_with("f.gguf: general.architecture: expected one of deepseek2, gemma2, gemma3, gpt2, "
+                            "gptneox, llama, olmo2,"));
+    CHECK(message.ends_with(", bert, got rwkv"));
 }
 
 TEST_CASE("what a GGUF file says that no model honours is refused by its key") {

@@ -43,6 +43,20 @@ struct Recomputing : WithBias {
     static constexpr bool recompute = true;
 };
 
+struct PartlyDense : Mixture {
+    static constexpr bool has_dense_layers = true;
+    static constexpr LayerSet dense_layers = [] {
+        LayerSet layers;
+        layers.insert(0);
+        return layers;
+    }();
+    static constexpr int dense_hidden = Dense::hidden;
+};
+
+struct OtherwiseDense : PartlyDense {
+    static constexpr int dense_hidden = 11;
+};
+
 struct MixtureFeatures : TransformerDefaults {
     static constexpr bool mixture_of_experts = true;
 };
@@ -141,6 +155,21 @@ TEST_CASE("a mixture that is made from a dense model gives its logits, and each 
     CHECK_THROWS_WITH_AS(upcycle(wider, mixture),
                          "upcycle: blocks.0.feed_forward.gate_up.weight: expected a dense layer of an "
                          "expert's widths, got Shape<20, 8>",
+                         ShapeError);
+}
+
+TEST_CASE("upcycling leaves layers dense that are so in the mixture") {
+    Model<Dense> dense(seed(5));
+    Model<PartlyDense> mixture(seed(6));
+    upcycle(dense, mixture);
+    const auto ids = tokens(2, 7, 3);
+    const auto expected = support::values(detach(dense(ids).tensor()));
+    CHECK(support::worst_error(detach(mixture(ids).tensor()), expected) < 1e-12);
+
+    Model<OtherwiseDense> other(seed(6));
+    CHECK_THROWS_WITH_AS(upcycle(dense, other),
+                         "upcycle: blocks.0.feed_forward.dense.gate.weight: expected Shape<11, 8>, got "
+                         "Shape<12, 8>",
                          ShapeError);
 }
 

@@ -1,5 +1,5 @@
 """Makes fixtures/gguf_NAME of architectures whose GGUF files differ most from Hugging Face's:
-`python make_gguf_forms.py [--all FOLDER]` (gguf, NumPy, PyTorch, transformers, safetensors).
+`python make_gguf_forms.py [NAME]... [--all FOLDER]` (gguf, NumPy, PyTorch, transformers, safetensors).
 
 Small models of random weights as llama.cpp's converter writes them, in F32 or quantized, and what transformers
 computes from the same weights in float64. With --all every architecture goes to FOLDER instead.
@@ -20,6 +20,8 @@ sizes = dict(vocab_size=47, hidden_size=16, intermediate_size=22, num_hidden_lay
              pad_token_id=None, tie_word_embeddings=False)
 mixture = sizes | dict(hidden_size=32, num_experts=5, num_local_experts=5, num_experts_per_tok=2)
 gemma = sizes | dict(head_dim=6, query_pre_attn_scalar=6, sliding_window=5, tie_word_embeddings=True)
+latent = sizes | dict(hidden_size=32, num_key_value_heads=4, num_experts_per_tok=2, qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=8,
+                        kv_lora_rank=10, first_k_dense_replace=1, moe_intermediate_size=14, n_shared_experts=2)
 rope = lambda base, kind="default", **numbers: dict(rope_theta=base, rope_type=kind) | numbers
 
 # Of each: the class of its configuration, its numbers, GGUF's name, and the type of matrices.
@@ -46,17 +48,36 @@ models = {
         original_max_position_embeddings=8), sliding_window=None), "phi3", Type.F32),
     "gptneox": ("GPTNeoX", sizes | dict(hidden_size=32, rope_parameters=rope(10000.0, partial_rotary_factor=0.25)),
                 "gptneox", Type.F32),
+    "mixtral_numbered": ("Mixtral", mixture | dict(sliding_window=None), "llama", Type.F16),
+    "deepseek_v2": ("DeepseekV2", latent | dict(
+        n_routed_experts=6, q_lora_rank=None, topk_method="group_limited_greedy", n_group=3, topk_group=2,
+        routed_scaling_factor=1.5, max_position_embeddings=64, rope_parameters=rope(
+            100.0, "yarn", factor=4.0, original_max_position_embeddings=16, mscale=0.707, mscale_all_dim=0.707)),
+        "deepseek2", Type.F32),
+    "deepseek_v3": ("DeepseekV3", latent | dict(
+        n_routed_experts=8, q_lora_rank=11, n_group=4, topk_group=2, num_experts_per_tok=3, n_shared_experts=1,
+        norm_topk_prob=True, routed_scaling_factor=2.5, num_hidden_layers=3), "deepseek2", Type.F32),
+    "bert": ("Bert", dict(vocab_size=47, hidden_size=20, intermediate_size=26, num_hidden_layers=2, num_attention_heads=4,
+                          max_position_embeddings=32, initializer_range=0.2, type_vocab_size=2), "bert", Type.F32),
     "smollm3": ("SmolLM3", sizes | dict(num_hidden_layers=5, tie_word_embeddings=True), "smollm3", Type.F32),
 }
-kept = ["gemma3", "gptneox", "mixtral", "phi3"]
+kept = ["bert", "deepseek_v2", "deepseek_v3", "gemma3", "gptneox", "mixtral", "mixtral_numbered", "phi3"]
+# Before files had a tensor of all experts, and a matrix for each head of latent attention.
+numbered, joined_heads = {"mixtral_numbered"}, {"deepseek_v2"}
 
 
 def make_model(name):
     kind, numbers, _, weight_type = models[name]
     torch.manual_seed(7)
     config = getattr(transformers, kind + "Config")(**numbers, attn_implementation="eager", experts_implementation="eager")
-    model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
+    if kind == "Bert":
+        model = transformers.BertModel(config, add_pooling_layer=False).float().eval()
+    else:
+        model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
     with torch.no_grad():
+        for key, bias in model.named_buffers():
+            if key.endswith("e_score_correction_bias"):
+                bias += 0.3 * torch.randn_like(bias)
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
             if parameter.ndim > 1:  # as it will be read
@@ -72,8 +93,9 @@ def paired(rows, count):
     return rows.reshape(count, 2, -1, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def converted(config, model, architecture):
+def converted(name, config, model, architecture):
     """The names and tensors of the GGUF file."""
+    numbers_experts, joins_heads = name in numbered, name in joined_heads
     names = gguf.get_tensor_name_map(next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == architecture),
                                      config.num_hidden_layers)
     stored = {}
@@ -87,6 +109,19 @@ def converted(config, model, architecture):
         if layer == "query_key_value":
             by_head = weights.reshape(config.num_attention_heads, 3, -1, *weights.shape[1:])
             weights = by_head.swapaxes(0, 1).reshape(weights.shape)
+        if numbers_experts and ".experts." in name:
+            block = "blk." + name.split(".")[2]
+            for expert, matrix in enumerate(weights):
+                parts = dict(zip(("gate", "up"), np.split(matrix, 2))) if "gate_up" in name else dict(down=matrix)
+                for part, rows in parts.items():
+                    stored[f"{block}.ffn_{part}.{expert}.weight"] = rows
+            continue
+        if layer == "kv_b_proj" and not joins_heads:
+            by_head = weights.reshape(config.num_attention_heads, -1, config.kv_lora_rank)
+            keys, values = np.split(by_head, [config.qk_nope_head_dim], axis=1)
+            for part, matrices in ("k_b", keys.swapaxes(1, 2)), ("v_b", values):
+                stored[names.get_name(name.replace("kv_b_proj.weight", part + "_proj")) + ".weight"] = matrices
+            continue
         if name.endswith("experts.gate_up_proj"):
             gate, up = np.split(weights, 2, axis=1)
             prefix = name.removesuffix("gate_up_proj")
@@ -98,6 +133,9 @@ def converted(config, model, architecture):
         if config.model_type == "mixtral":
             name = name.replace("mlp.gate.", "block_sparse_moe.gate.")
         stored[names.get_name(name, try_suffixes=(".weight", ".bias"))] = weights
+    for name, bias in model.named_buffers():
+        if name.endswith("e_score_correction_bias"):
+            stored[names.get_name(name.removesuffix("_bias")) + ".bias"] = bias.numpy()
     return stored
 
 
@@ -107,6 +145,8 @@ def add_rotary(writer, config, stored):
     base, kind = parameters["rope_theta"], parameters["rope_type"]
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     width = int(head * parameters.get("partial_rotary_factor", 1))
+    if hasattr(config, "kv_lora_rank"):
+        width = config.qk_rope_head_dim
     writer.add_rope_dimension_count(width)
     if base != 10000.0:
         writer.add_rope_freq_base(base)
@@ -116,6 +156,8 @@ def add_rotary(writer, config, stored):
         writer.add_rope_scaling_factor(parameters["factor"])
     if kind in ("yarn", "longrope"):
         writer.add_rope_scaling_orig_ctx_len(parameters["original_max_position_embeddings"])
+    if "mscale_all_dim" in parameters:
+        writer.add_rope_scaling_yarn_log_mul(0.1 * parameters["mscale_all_dim"])
     if kind == "longrope":
         original = parameters["original_max_position_embeddings"]
         growth = config.max_position_embeddings / original
@@ -130,10 +172,51 @@ def add_rotary(writer, config, stored):
         stored["rope_freqs.weight"] = (1 / ((1 - share) / parameters["factor"] + share)).astype(np.float32)
 
 
+def add_latent(writer, config, joins_heads):
+    heads, stored = config.qk_nope_head_dim + config.qk_rope_head_dim, config.kv_lora_rank + config.qk_rope_head_dim
+    writer.add_head_count_kv(config.num_attention_heads if joins_heads else 1)
+    writer.add_key_length(heads if joins_heads else stored)
+    writer.add_value_length(config.v_head_dim if joins_heads else config.kv_lora_rank)
+    if not joins_heads:
+        writer.add_key_length_mla(heads)
+        writer.add_value_length_mla(config.v_head_dim)
+    writer.add_kv_lora_rank(config.kv_lora_rank)
+    if config.q_lora_rank:
+        writer.add_q_lora_rank(config.q_lora_rank)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_leading_dense_block_count(config.first_k_dense_replace)
+    writer.add_expert_count(config.n_routed_experts)
+    writer.add_expert_shared_count(config.n_shared_experts)
+    writer.add_expert_group_count(config.n_group)
+    writer.add_expert_group_used_count(config.topk_group)
+    writer.add_expert_weights_scale(config.routed_scaling_factor)
+    if config.model_type == "deepseek_v3":
+        writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+        writer.add_expert_weights_norm(config.norm_topk_prob)
+
+
+def add_reference(config, model, folder):
+    model = model.double()
+    with torch.no_grad():
+        ids = torch.randint(0, config.vocab_size, (2, 11))
+        if config.model_type == "bert":
+            mask = torch.tensor([[1] * 11, [1] * 7 + [0] * 4])
+            states = model(input_ids=ids, attention_mask=mask).last_hidden_state
+            expected = dict(input_ids=ids, attention_mask=mask, last_hidden_state=states.float())
+        else:
+            logits = model(ids).logits
+            prompt = torch.randint(0, config.vocab_size, (1, 5))
+            tokens = prompt
+            while tokens.shape[1] < 20:
+                tokens = torch.cat([tokens, model(tokens).logits[:, -1:].argmax(-1)], 1)
+            expected = dict(input_ids=ids, logits=logits.float(), prompt=prompt, generated=tokens.contiguous())
+    save_file(expected, folder / "reference.safetensors")
+
+
 def write(name, folder):
     config, model = make_model(name)
     _, _, architecture, weight_type = models[name]
-    stored = converted(config, model, architecture)
+    stored = converted(name, config, model, architecture)
     folder.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(folder / "model.gguf", architecture)
     writer.add_context_length(config.max_position_embeddings)
@@ -141,17 +224,32 @@ def write(name, folder):
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
-    if config.model_type == "gpt_neox":
+    if config.model_type in ("gpt_neox", "bert"):
         writer.add_layer_norm_eps(config.layer_norm_eps)
+    else:
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if config.model_type == "gpt_neox":
         writer.add_parallel_residual(True)
+    elif config.model_type == "bert":
+        writer.add_causal_attention(False)
+        writer.add_pooling_type(gguf.PoolingType.MEAN)
+        letters = [mark + letter for letter in "abcdefghijklmnopqrstu" for mark in ("\u2581", "")]
+        writer.add_tokenizer_model("bert")
+        writer.add_token_list(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + letters)
+        writer.add_token_types([gguf.TokenType.CONTROL] * 5 + [gguf.TokenType.NORMAL] * len(letters))
+        for token, add in enumerate((writer.add_pad_token_id, writer.add_unk_token_id, writer.add_bos_token_id,
+                                     writer.add_sep_token_id, writer.add_mask_token_id)):
+            add(token)
+    elif hasattr(config, "kv_lora_rank"):
+        add_latent(writer, config, name in joined_heads)
     else:
         writer.add_head_count_kv(config.num_key_value_heads)
-        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    if getattr(config, "head_dim", None):
+    if getattr(config, "head_dim", None) and not hasattr(config, "kv_lora_rank"):
         writer.add_key_length(config.head_dim)
         writer.add_value_length(config.head_dim)
     if getattr(config, "num_experts_per_tok", None):
-        writer.add_expert_count(config.num_local_experts if hasattr(config, "num_local_experts") else config.num_experts)
+        if not hasattr(config, "n_routed_experts"):
+            writer.add_expert_count(getattr(config, "num_local_experts", None) or config.num_experts)
         writer.add_expert_used_count(config.num_experts_per_tok)
     if hasattr(config, "moe_intermediate_size"):
         writer.add_expert_feed_forward_length(config.moe_intermediate_size)
@@ -161,7 +259,8 @@ def write(name, folder):
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
     if getattr(config, "final_logit_softcapping", None):
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
-    add_rotary(writer, config, stored)
+    if config.model_type != "bert":
+        add_rotary(writer, config, stored)
     for key, weights in stored.items():
         blocks = weights.shape[-1] % gguf.GGML_QUANT_SIZES[weight_type][0] == 0
         kind = weight_type if weights.ndim > 1 and blocks and "ffn_gate_inp" not in key else Type.F32
@@ -172,21 +271,12 @@ def write(name, folder):
     writer.write_tensors_to_file()
     writer.close()
 
-    model = model.double()
-    with torch.no_grad():
-        ids = torch.randint(0, config.vocab_size, (2, 11))
-        logits = model(ids).logits
-        prompt = torch.randint(0, config.vocab_size, (1, 5))
-        tokens = prompt
-        while tokens.shape[1] < 20:
-            tokens = torch.cat([tokens, model(tokens).logits[:, -1:].argmax(-1)], 1)
-    save_file({"input_ids": ids, "logits": logits.float(), "prompt": prompt, "generated": tokens.contiguous()},
-              folder / "reference.safetensors")
+    add_reference(config, model, folder)
 
 
 if sys.argv[1:2] == ["--all"]:
     for name in models:
         write(name, pathlib.Path(sys.argv[2]) / f"gguf_{name}")
 else:
-    for name in kept:
+    for name in sys.argv[1:] or kept:
         write(name, pathlib.Path(__file__).parent / "fixtures" / f"gguf_{name}")

@@ -119,7 +119,54 @@ TEST_CASE("each name cuts text by its patterns, one after the other") {
     CHECK(pieces("minicpm5", "It's 12345\n\nx") == Pieces{"It", "'s", " ", "123", "45", "\n\n", "x"});
     CHECK(pieces("k2-horizon", "न\u200dम 12345") == Pieces{"न\u200dम", " ", "123", "45"});
     CHECK(pieces("laguna", "ab\n\ncd  ef") == Pieces{"ab", "\n\n", "cd", " ", " ef"});
+    CHECK(pieces("ufakzeka", "Ankara'da 12\n\nx") == Pieces{"Ankara", "'da", " ", "1", "2", "\n\n", "x"});
+    CHECK(pieces("spark2_5", "x!\n\ny\n\n1234 你好a") ==
+          Pieces{"x", "!", "\n", "\n", "y", "\n", "\n", "1", "2", "3", "4", " ", "你好", "a"});
     CHECK(pieces("gpt-2", "ab\n\ncd  ef") == Pieces{"ab", "\n", "\n", "cd", " ", " ef"});
+}
+
+TEST_CASE("byte pairs of characters of a GGUF file, with a mark for spaces") {
+    const auto file = [](const char* pre, const char* model = "gpt2") {
+        std::vector<std::string> tokens = {"<s>"};
+        std::vector<std::int32_t> types = {3};
+        for (const std::string& byte : tokenizer_tests::byte_tokens()) {
+            tokens.push_back(byte);
+            types.push_back(6);
+        }
+        for (const char* token : {"▁", "t", "h", "é", "\n", "\n\n", "▁t", "th", "▁th", "t"}) {
+            tokens.push_back(token);
+            types.push_back(1);
+        }
+        return gguf_file()
+            .text("model", model)
+            .text("pre", pre)
+            .texts("tokens", tokens)
+            .integers("token_type", types)
+            .texts("merges", {"▁ t", "t h", "▁t h"})
+            .integer("bos_token_id", 0);
+    };
+    constexpr tenon::TokenId space = 257, h = 259, e = 260, line = 261, lines = 262, space_t = 263,
+                             space_th = 265, t = 266;  // of the two tokens "t" the last counts
+    const auto byte = [](int value) { return static_cast<tenon::TokenId>(1 + value); };
+    const Tokenizer gemma = load(file("gemma4").flag("add_bos_token", false).bytes());
+    CHECK(gemma.encode_ids("th  t\n\n\né") == Ids{0, 264, space, space_t, lines, line, e});
+    CHECK(gemma.encode_ids("x", {.add_special_tokens = false}) == Ids{byte('x')});
+    CHECK(gemma.decode(Ids{space_th, lines, byte('x')}) == " th\n\nx");
+    CHECK(load(file("default", "gemma4").bytes()).encode_ids(" th") == Ids{0, space_th});
+    CHECK(load(file("granite-embed-multi-311m").bytes()).encode_ids(" t") == Ids{0, space_t});
+
+    const Tokenizer sarvam = load(file("sarvam-moe").bytes());
+    CHECK(sarvam.encode_ids("t th\n\n") == Ids{t, space_th, line, line});
+
+    const Tokenizer words = load(file("mmbert").bytes());
+    CHECK(words.encode_ids("th  t\n\nh") == Ids{space_th, space, space_t, lines, space, h});
+    CHECK(words.decode(Ids{space_th, space, space_t}) == "th  t");
+
+    const Tokenizer plain = load(file("whitespace", "whitespace").bytes());
+    CHECK(plain.encode_ids(" th\n t\th T") == Ids{264, t, h, byte('T')});
+    CHECK(
+        load(file("whitespace", "whitespace").flag("normalizer.lowercase", true).bytes()).encode_ids("TH") ==
+        Ids{264});
 }
 
 TEST_CASE("bytes that the vocabulary lacks are left out of text") {
@@ -177,7 +224,7 @@ TEST_CASE("a GGUF file that says too little is refused with what is missing") {
     CHECK(load_message(gguf_file().texts("tokens", {"a"}).bytes()) ==
           "file: expected texts under the key tokenizer.ggml.model, got none");
     CHECK(load_message(gguf_file().texts("tokens", {"a"}).text("model", "rwkv").bytes()) ==
-          "file: tokenizer.ggml.model: expected gpt2, llama, bert or t5, got rwkv");
+          "file: tokenizer.ggml.model: expected gpt2, gemma4, whitespace, llama, bert or t5, got rwkv");
     CHECK(
         load_message(gguf_file().texts("tokens", {"a"}).text("model", "gpt2").text("pre", "gpt-2").bytes()) ==
         "file: expected texts under the key tokenizer.ggml.merges, got none");

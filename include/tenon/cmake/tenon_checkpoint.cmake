@@ -6,12 +6,14 @@
 #     Configuration     the architecture's features, and every extent as a constant
 #     Model             tenon::Transformer<Configuration>
 #     load<M>(path())   the model with the checkpoint's parameters; M is Model unless it is given
-#     path()            where the checkpoint is, for tenon::Tokenizer::load and all else that reads files
+#     path()            where the checkpoint is, for tenon::Tokenizer::load, tenon::ChatTemplate::load,
+#                       tenon::read_generation_settings and all else that reads files
 #     table             the configuration, a tenon::ConfigurationTable
 #
-# With EMBED the checkpoint's parameters and tokenizer, of any size, become part of the target, and `path()` names
-# them there; otherwise it is <path>. The header is written when the target is built, and again when the
-# configuration changes; embedded files are copied again when they change. What is no supported checkpoint stops the build.
+# With EMBED the checkpoint's parameters, tokenizer, chat template and settings, of any size, become part of the target,
+# and `path()` names them there; otherwise it is <path>. The header is written when the target is built, and again when
+# the configuration changes; embedded files are copied again when they change. What is no supported checkpoint stops
+# the build.
 
 function(tenon_checkpoint)
     cmake_parse_arguments(PARSE_ARGV 0 argument "EMBED;OPTIONAL" "TARGET;MODEL;DIR" "")

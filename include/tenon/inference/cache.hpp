@@ -110,7 +110,7 @@ public:
         auto extended(const Stored& to, const X& added) const {
             const int end = length + added.extents()[1];
             if (end > to.extents()[1]) throw_full(end, to.extents()[1]);
-            copy_to(slice<1>(to, length, end), added);
+            copy_to(slice<1>(to, length, end), detach(added));
             return slice<1>(to, 0, end);
         }
     };

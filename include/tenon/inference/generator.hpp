@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <tenon/autograd/tape.hpp>
 #include <tenon/core/readback.hpp>
 #include <tenon/core/repeated_work.hpp>
 #include <tenon/core/to_device.hpp>
@@ -22,9 +23,9 @@ namespace tenon {
 ///     generator.feed(prompt);
 ///     for (int i = 0; i < 100; ++i) print(generator.next());
 ///
-/// Where the model's context is full, its older half is forgotten. A GPU is given the work of a token, its
-/// drawing included, as a graph that was captured once and goes on from what it left: the host launches it
-/// and reads the token.
+/// A model with adapters writes with them, whether or not they are merged. Where the model's context is full,
+/// its older half is forgotten. A GPU is given the work of a token, its drawing included, as a graph that was
+/// captured once and goes on from what it left: the host launches it and reads the token.
 template <class Model>
 class Generator {
     using Device = typename Model::Device;
@@ -68,6 +69,7 @@ public:
 private:
     void draw_after(const Tensor<std::int32_t, Shape<1, dyn>, Device>& ids) {
         drawn_.reset();
+        [[maybe_unused]] const auto pause = without_gradients();
         draw(model_(ids, cache_));
     }
 
@@ -77,13 +79,22 @@ private:
         if (!steady_) steady_.emplace(cache_.steady());
         if (last != std::exchange(drawn_, {})) Memory<Device>::fill(token_.data(), 1, last);
         steady_->place(cache_.length());
+        [[maybe_unused]] const auto pause = without_gradients();
         step_([&] { draw(model_(token_, *steady_)); });
         cache_.advance(1);
     }
 
+    /// A model that trains, or has adapters, records nothing here.
+    static auto without_gradients() {
+        if constexpr (Model::is_tracked)
+            return Tape::Pause(Tape::current());
+        else
+            return 0;
+    }
+
     template <class L>
     void draw(const L& logits) {
-        const auto last = logits.last().tensor();
+        const auto last = detach(logits.last().tensor());
         if constexpr (std::same_as<Device, Cpu>)
             penalize(last.data(), static_cast<int>(last.size()), history_, options_.repetition_penalty);
         const auto token = sample(last, options_, seed_, count_);

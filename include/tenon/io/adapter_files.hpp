@@ -182,6 +182,11 @@ inline AdapterConfiguration read_adapter_configuration(const std::string& path) 
     require_adapter_rank(root.at("r"));
     result.options.rank = static_cast<int>(root.at("r").integer());
     result.options.alpha = root.at("lora_alpha").real();
+    if (const auto dropout = root.find("lora_dropout"); dropout && !dropout->is(JsonKind::null)) {
+        result.options.dropout = dropout->real();
+        if (!(result.options.dropout >= 0 && result.options.dropout < 1))
+            dropout->fail("a probability of at least 0, below 1");
+    }
     const auto stabilized = root.find("use_rslora");
     result.options.rank_stabilized = stabilized && !stabilized->is(JsonKind::null) && stabilized->boolean();
     result.options.targets.clear();
@@ -213,9 +218,10 @@ inline void write_adapter_configuration(const std::string& path, const AdapterCo
     text += transposed ? "true" : "false";
     text += ",\n  \"inference_mode\": true,\n  \"lora_alpha\": ";
     append_json_number(text, options.alpha);
-    text +=
-        ",\n  \"lora_dropout\": 0.0,\n  \"peft_type\": \"LORA\",\n  \"r\": " + std::to_string(options.rank) +
-        ",\n  \"rank_pattern\": " + pattern(configuration.ranks) + ",\n  \"target_modules\": [";
+    text += ",\n  \"lora_dropout\": ";
+    append_json_number(text, options.dropout);
+    text += ",\n  \"peft_type\": \"LORA\",\n  \"r\": " + std::to_string(options.rank) +
+            ",\n  \"rank_pattern\": " + pattern(configuration.ranks) + ",\n  \"target_modules\": [";
     for (const std::string& target : targets) {
         if (&target != &targets.front()) text += ", ";
         append_json_string(text, target);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -39,27 +40,32 @@ bool lies_in(const PlacedTensor<Entry>& tensor) {
 
 }  // namespace detail
 
+/// Whether what a model borrows is looked at.
+enum class Borrowed {
+    unread,  ///< nothing is read before it is used: what is not finite is not found
+    checked  ///< all is read at once, and must be finite
+};
+
 /// A model of these sizes with the parameters of a checkpoint, as `load_model` makes it, but those that the
 /// checkpoint holds as the model does, whole and of its type, stay where they are: no memory is taken for
-/// them, and nothing is read before it is used, so that whether their elements are finite is not looked at.
-/// The checkpoint's memory must outlive the model: that of files that are part of the program does. Throws
-/// like `load_parameters`.
-template <class Model, class Source, class... Options>
+/// them. The checkpoint, or where its files are part of the program their memory, must outlive the model.
+/// Throws like `load_parameters`.
+template <class Model, Borrowed borrowed = Borrowed::checked, class Source, class... Options>
 Model borrow_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names,
                    const Options&... options) {
     static_assert(std::same_as<typename Model::Device, Cpu> && !Model::is_tracked,
                   "borrow_model: parameters in a file's memory are the CPU's, and cannot be trained");
     detail::require_tensors_of_blocks(sizes, source);
     Model model(sizes, options..., UnallocatedParameters());
-    std::vector<detail::PlacedTensor<typename Source::Entry>> copied;
-    for (const auto& tensor : detail::placed_tensors(model, source, names))
+    auto tensors = detail::placed_tensors(model, source, names);
+    for (const auto& tensor : tensors)
         if (detail::lies_in(tensor))
             // Without a storage: the parameter owns nothing. A model that only runs forward does not write.
             tensor.place.parameter->data = const_cast<std::byte*>(tensor.entry->bytes.data());
-        else
-            copied.push_back(tensor);
     allocate_parameters(model);
-    detail::read_parameters<Model>(copied, source.where());
+    if (borrowed == Borrowed::unread)
+        std::erase_if(tensors, [](const auto& tensor) { return detail::lies_in(tensor); });
+    detail::read_parameters<Model>(tensors, source.where());
     return model;
 }
 

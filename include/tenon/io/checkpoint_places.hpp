@@ -25,11 +25,14 @@ struct CheckpointPlace {
     Extents extents = {};            ///< of what is kept here
     std::int64_t turn_elements = 0;  ///< of the parameter, from one turn to the next; 0: those of a turn
     float addend = 0;                ///< what the file has added to the parameter's elements
+    bool is_stacked = false;         ///< each turn is a matrix of its own, all along one more axis
 
     /// The tensor's shape.
     std::vector<std::int64_t> shape() const {
         if (extents.rank == 1) return {outputs};
         if (extents.rank == 3) return {outputs, extents[1], extents[2]};
+        if (is_stacked && transposed) return {turns, extents[1], outputs / turns};
+        if (is_stacked) return {turns, outputs / turns, extents[1]};
         if (transposed) return {extents[1], outputs};
         return {outputs, extents[1]};
     }
@@ -52,7 +55,8 @@ struct CheckpointPlace {
             if (!transposed)
                 f(element, first * in, each * in);
             else
-                for (std::int64_t i = 0; i < in; ++i) f(element + i, i * outputs + first, each);
+                for (std::int64_t i = 0; i < in; ++i)
+                    f(element + i, is_stacked ? first * in + i * each : i * outputs + first, each);
         }
     }
     std::int64_t step() const { return transposed ? extents[1] : 1; }
@@ -106,13 +110,20 @@ std::vector<CheckpointPlace> checkpoint_places(Model& model, const CheckpointNam
         return !names.latent.empty() && place.tensor.find(names.latent) != place.tensor.npos;
     };
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
-        if (parameter.extents.rank == 3 && !names.experts.empty())
+        if (parameter.extents.rank == 3 && (!names.experts.empty() || names.numbered_experts))
             return detail::add_expert_places(names, name, parameter, places);
         if (parameter.extents.rank == 3 && names.joined_gate_up.empty() && !names.expert_gate.empty())
             return detail::add_stacked_places(names, name, parameter, places);
         places.push_back({checkpoint_name(names, name), &parameter,
                           names.transposed && parameter.role == Role::matrix, 0, 0, 1, 0, parameter.extents});
         if (names.whole_gains && name.ends_with(".gain")) places.back().addend = 1;
+        const std::string_view layer = detail::ParameterName(name).layer;
+        const bool is_key = layer == "attention.key";
+        if (names.key == names.key_by_head && (is_key || layer == "attention.value")) {
+            places.back().is_stacked = true;
+            places.back().transposed = is_key;
+            places.back().turns = model.sizes.heads;
+        }
     });
     for (CheckpointPlace& place : places) {
         std::int64_t& all = outputs[place.tensor];

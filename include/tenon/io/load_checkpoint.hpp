@@ -66,7 +66,7 @@ Model borrow_or_load(const std::string& path, const TransformerSizes& sizes, con
                      const CheckpointNames& names, const Options&... options) {
     if constexpr (std::same_as<typename Model::Device, Cpu> && !Model::is_tracked)
         if (EmbeddedFiles::find(path) || EmbeddedFiles::has_folder(path))
-            return borrow_model<Model>(sizes, source, names, options...);
+            return borrow_model<Model, Borrowed::unread>(sizes, source, names, options...);
     return load_model<Model>(sizes, source, names, options...);
 }
 

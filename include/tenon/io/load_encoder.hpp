@@ -12,10 +12,10 @@ namespace tenon {
 template <class Source>
 EncoderHeads heads_in(const Source& source, const CheckpointNames& given) {
     const CheckpointNames names = detail::names_in(source, given);
-    const auto has = [&](std::string_view parameter) {
-        return source.find(checkpoint_name(names, parameter)) != nullptr;
+    const auto has = [&](std::string_view layer, std::string_view parameter) {
+        return !layer.empty() && source.find(checkpoint_name(names, parameter)) != nullptr;
     };
-    return {has("pooler.weight"), has("head.bias")};
+    return {has(names.pooler, "pooler.weight"), has(names.head_transform, "head.bias")};
 }
 
 /// An encoder of these sizes with the parameters of a checkpoint, and with the heads that this has. Throws

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <span>
 #include <string>
@@ -27,15 +28,45 @@
 namespace tenon {
 namespace detail {
 
+/// The first of the elements that are not finite, as several threads find them.
+class FirstBad {
+public:
+    void add(std::int64_t element) {
+        std::int64_t least = first_.load();
+        while (element < least && !first_.compare_exchange_weak(least, element)) {
+        }
+    }
+
+    /// What is wrong, or nothing.
+    std::string message() const {
+        return first_ == none
+                   ? std::string()
+                   : "expected finite elements, got another at element " + std::to_string(first_.load());
+    }
+
+private:
+    static constexpr std::int64_t none = std::numeric_limits<std::int64_t>::max();
+
+    std::atomic<std::int64_t> first_ = none;
+};
+
+/// Calls f(begin, end) for ranges that together make up [0, count), on several threads, which take them in
+/// turn: so they use a file about as it is read ahead.
+template <class F>
+void for_each_piece(std::int64_t count, F&& f) {
+    constexpr std::int64_t piece = 1 << 18;
+    parallel_for_each((count + piece - 1) / piece,
+                      [&](std::int64_t i) { f(i * piece, std::min((i + 1) * piece, count)); });
+}
+
 /// Reads a parameter from a tensor whose shape has been compared. Returns what is wrong with its elements, or
 /// nothing.
 template <class Entry, class T>
 std::string read_place(const Entry& entry, const CheckpointPlace& place, T* to) {
-    constexpr std::int64_t grain = 1 << 16, none = std::numeric_limits<std::int64_t>::max();
     if (!has_reals(entry)) return "expected real elements, got " + std::string(name_of(entry.type));
-    std::atomic<std::int64_t> bad = none;
+    FirstBad bad;
     place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t count) {
-        parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end) {
+        for_each_piece(count, [&](std::int64_t begin, std::int64_t end) {
             const std::int64_t step = place.step(), first = stored + begin;
             T* const elements = to + element + begin * step;
             const std::int64_t found = read_elements(entry, first, end - begin, elements, step);
@@ -43,14 +74,21 @@ std::string read_place(const Entry& entry, const CheckpointPlace& place, T* to) 
                 for (std::int64_t i = 0; i < end - begin; ++i)
                     elements[i * step] =
                         static_cast<T>(static_cast<ComputeOf<T>>(elements[i * step]) - place.addend);
-            if (found < 0) return;
-            std::int64_t least = bad.load();
-            while (first + found < least && !bad.compare_exchange_weak(least, first + found)) {
-            }
+            if (found >= 0) bad.add(first + found);
         });
     });
-    return bad == none ? std::string()
-                       : "expected finite elements, got another at element " + std::to_string(bad.load());
+    return bad.message();
+}
+
+/// The same for elements that stay where they are: those of a parameter that lies in a file.
+template <class T>
+std::string check_in_place(const T* elements, std::int64_t count) {
+    FirstBad bad;
+    for_each_piece(count, [&](std::int64_t begin, std::int64_t end) {
+        const std::int64_t found = first_not_finite(elements + begin, end - begin);
+        if (found >= 0) bad.add(begin + found);
+    });
+    return bad.message();
 }
 
 /// What is wrong with a file, collected so that a message can name all of it.
@@ -100,7 +138,8 @@ const typename Source::Entry* find_of_shape(const Source& source, const std::str
     return nullptr;
 }
 
-/// The names of a file that may leave the prefix out, call the head otherwise, or join its experts.
+/// The names of a file that may leave the prefix out, call the head otherwise, join its experts or number
+/// them, or part its heads.
 template <class Source>
 CheckpointNames names_in(const Source& source, CheckpointNames names) {
     const auto has = [&](const CheckpointNames& tried, std::string_view parameter) {
@@ -125,6 +164,19 @@ CheckpointNames names_in(const Source& source, CheckpointNames names) {
         source.for_each([&](const typename Source::Entry& entry) {
             if (entry.name.ends_with(other.joined_gate_up)) names = other;
         });
+    constexpr std::string_view first = "blocks.0.feed_forward.down";
+    other = names;
+    other.numbered_experts = true;
+    other.expert_gate = names.gate;
+    other.expert_up = names.up;
+    other.expert_down = names.down;
+    if (names.experts.empty() && !names.expert_down.empty() &&
+        source.find(expert_name(other, first, 0, names.down)))
+        names = other;
+    if (!names.key_by_head.empty() && source.find(block_name(names, first, names.key_by_head))) {
+        names.key = names.key_by_head;
+        names.value = names.value_by_head;
+    }
     return names;
 }
 
@@ -197,23 +249,39 @@ void require_tensors_of_blocks(const TransformerSizes& sizes, const Source& sour
                         " blocks, got " + std::to_string(source.size()) + " tensors");
 }
 
+/// Reads parameters, in the order in which a file has them; of those whose memory is the file's it only looks
+/// whether they are finite.
 template <class Model, class Entry>
 void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
     Differences differences(where);
     std::vector<std::span<const std::byte>> parts;
     for (const PlacedTensor<Entry>& tensor : tensors) parts.push_back(tensor.entry->bytes);
     const ReadAhead reads_ahead(std::move(parts));
+    std::vector<std::span<const PlacedTensor<Entry>>> groups;  // by parameter
     for (std::size_t first = 0, last = 0; first < tensors.size(); first = last) {
-        ParameterBase& parameter = *tensors[first].place.parameter;
-        while (last < tensors.size() && tensors[last].place.parameter == &parameter) ++last;
+        while (last < tensors.size() && tensors[last].place.parameter == tensors[first].place.parameter)
+            ++last;
+        groups.push_back(std::span(tensors).subspan(first, last - first));
+    }
+    std::stable_sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) {
+        return std::less<>()(a[0].entry->bytes.data(), b[0].entry->bytes.data());
+    });
+    std::vector<std::string> problems(tensors.size());  // told in the model's order
+    for (const auto& group : groups) {
+        ParameterBase& parameter = *group[0].place.parameter;
+        std::string* const problem = &problems[static_cast<std::size_t>(group.data() - tensors.data())];
         visit_element_type<Model>(parameter, [&]<class T>(std::type_identity<T>) {
+            if (parameter.data == group[0].entry->bytes.data()) {
+                problem[0] = check_in_place(static_cast<const T*>(parameter.data), parameter.size());
+                return;
+            }
             write_elements<T, typename Model::Device>(parameter, [&](T* to) {
-                for (std::size_t i = first; i < last; ++i)
-                    differences.add(tensors[i].place.tensor,
-                                    read_place(*tensors[i].entry, tensors[i].place, to));
+                for (std::size_t i = 0; i < group.size(); ++i)
+                    problem[i] = read_place(*group[i].entry, group[i].place, to);
             });
         });
     }
+    for (std::size_t i = 0; i < tensors.size(); ++i) differences.add(tensors[i].place.tensor, problems[i]);
     differences.raise();
 }
 

@@ -30,14 +30,18 @@ public:
     }
 
     /// The metadata of a GGUF file, but for the tokenizer's; elements of lists as those of JSON's arrays.
-    /// More entries say what the tensors do: "vocab_size", the rows of the embedding, "tie_word_embeddings",
-    /// whether there is no head, and divisors of rotary frequencies, as "rope_freqs.0".
+    /// More entries say what the tensors do: "vocab_size", the rows of the embedding, and "type_vocab_size"
+    /// those of token types', "tie_word_embeddings", whether there is no head, and divisors of rotary
+    /// frequencies, as "rope_freqs.0".
     explicit OwnedConfiguration(const Gguf& file) : where_(file.where().begin(), file.where().end()) {
         for (const GgufValue& value : file.metadata().values())
             if (!value.key.starts_with("tokenizer.")) flatten(value);
-        const GgufEntry* const embedding = file.find("token_embd.weight");
-        if (embedding)
-            append("vocab_size", {.kind = ConfigurationKind::integer, .integer = embedding->shape.front()});
+        const auto append_rows = [&](std::string_view key, std::string_view tensor) {
+            if (const GgufEntry* const entry = file.find(tensor))
+                append(key, {.kind = ConfigurationKind::integer, .integer = entry->shape.front()});
+        };
+        append_rows("vocab_size", "token_embd.weight");
+        append_rows("type_vocab_size", "token_types.weight");
         append("tie_word_embeddings",
                {.kind = ConfigurationKind::boolean, .integer = file.find("output.weight") == nullptr});
         for (const char* const name : {"rope_freqs", "rope_factors_short", "rope_factors_long"})

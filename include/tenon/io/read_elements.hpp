@@ -1,9 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "tenon/core/element.hpp"
 #include "tenon/core/element_type.hpp"
@@ -13,23 +15,48 @@
 
 namespace tenon::detail {
 
+/// A real number's exponent, in the place that it has among the number's bits. Those of numbers that are not
+/// finite are `greatest`, and the maximum of many is found by vectors.
+template <class T>
+struct Exponent {
+    using Bits = std::conditional_t<sizeof(T) == 2, std::uint16_t,
+                                    std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>;
+    static constexpr int digits = std::same_as<T, double> ? 52
+                                  : std::same_as<T, f16>  ? 10
+                                  : std::same_as<T, bf16> ? 7
+                                                          : 23;
+    static constexpr Bits greatest = static_cast<Bits>((Bits(-1) >> 1) >> digits << digits);
+
+    static constexpr Bits of(T number) {
+        return static_cast<Bits>(__builtin_bit_cast(Bits, number) & greatest);
+    }
+};
+
+/// Returns the first of `count` elements that is not finite; -1: none.
+template <class T>
+std::int64_t first_not_finite(const T* elements, std::int64_t count) {
+    using E = Exponent<T>;
+    typename E::Bits most = 0;
+    for (std::int64_t i = 0; i < count; ++i) most = std::max(most, E::of(elements[i]));
+    if (most != E::greatest) return -1;
+    return std::find_if(elements, elements + count, [](T number) { return E::of(number) == E::greatest; }) -
+           elements;
+}
+
 /// Elements as T, each `step` after the last. Returns the first that is not finite as a T; -1: none.
 template <class From, class T>
 std::int64_t convert_elements(const std::byte* from, std::int64_t count, T* to, std::int64_t step) {
+    using E = Exponent<T>;
     const auto convert = [&](std::int64_t i) {
         From element;  // files may not align
         std::memcpy(&element, from + i * static_cast<std::int64_t>(sizeof(From)), sizeof(From));
         return static_cast<T>(static_cast<ComputeOf<From>>(element));
     };
-    const auto is_finite = [](T number) {
-        const auto value = static_cast<ComputeOf<T>>(number);
-        return value - value == 0;
-    };
-    bool all_finite = true;
+    typename E::Bits most = 0;
     const auto write_all = [&](std::int64_t distance) {
         for (std::int64_t i = 0; i < count; ++i) {
             const T number = convert(i);
-            all_finite &= is_finite(number);
+            most = std::max(most, E::of(number));
             to[i * distance] = number;
         }
     };
@@ -37,9 +64,9 @@ std::int64_t convert_elements(const std::byte* from, std::int64_t count, T* to, 
         write_all(1);  // by vectors
     else
         write_all(step);
-    if (all_finite) return -1;
+    if (most != E::greatest) return -1;
     for (std::int64_t i = 0;; ++i)
-        if (!is_finite(convert(i))) return i;
+        if (E::of(convert(i)) == E::greatest) return i;
 }
 
 /// The same for `count` elements from `first` on of blocks.

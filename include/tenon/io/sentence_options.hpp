@@ -10,13 +10,15 @@
 #include <tenon/core/error.hpp>
 #include <tenon/io/file.hpp>
 #include <tenon/io/json.hpp>
+#include <tenon/io/read_configuration.hpp>
 #include <tenon/nn/pooling.hpp>
 
 namespace tenon {
 
-/// How an encoder's states become a sentence's embedding, as a folder of sentence-transformers says.
+/// How an encoder's states become a sentence's embedding, as a folder of sentence-transformers says, or a
+/// GGUF file.
 struct SentenceOptions {
-    std::string model;                ///< the folder of configuration, weights and tokenizer
+    std::string model;                ///< the folder of configuration, weights and tokenizer, or the file
     Pooling pooling = Pooling::mean;  ///< of the states of all tokens
     bool normalized = false;          ///< embeddings are made as long as 1
     int longest = 0;                  ///< in tokens, those of the template included; 0: not said
@@ -84,12 +86,26 @@ inline int read_longest(const std::string& folder) {
     return 0;
 }
 
+inline SentenceOptions gguf_sentence_options(const std::string& path) {
+    const OwnedConfiguration configuration = read_configuration(path);
+    const ConfigurationTable table = configuration.table();
+    const std::string architecture(table.text("general.architecture", ""));
+    constexpr std::int64_t mean = 1, first = 2;
+    const std::int64_t pooling = table.below(architecture).integer("pooling_type", mean);
+    if (pooling != mean && pooling != first)
+        throw FileError(path + ": " + architecture + ".pooling_type: expected 1 (mean) or 2 (first), got " +
+                        std::to_string(pooling));
+    return {.model = path, .pooling = pooling == mean ? Pooling::mean : Pooling::first, .normalized = true};
+}
+
 }  // namespace detail
 
 /// Reads modules.json, and the files that it leads to, from a folder. Without it, as sentence-transformers
-/// has it, the folder's model is pooled by `mean`, and not normalized. Throws FileError where a module or a
+/// has it, the folder's model is pooled by `mean`, and not normalized. Or reads a GGUF file, which does not
+/// say whether to normalize: as with llama.cpp's programs it is done. Throws FileError where a module or a
 /// setting is not supported.
 inline SentenceOptions read_sentence_options(const std::string& folder) {
+    if (folder.ends_with(".gguf")) return detail::gguf_sentence_options(folder);
     SentenceOptions options{.model = folder};
     const auto modules = detail::json_if_there(folder + "/modules.json");
     if (modules) {

@@ -25,6 +25,9 @@ struct AdapterOptions {
     /// Which linear layers are adapted: whole names or their ends, as the model has them ("attention.query")
     /// or as its checkpoint does ("q_proj"); "all-linear": all.
     std::vector<std::string> targets = {"attention.query", "attention.value"};
+    /// Probability, of what adapters read in passes that are given a DropoutKey, as a Trainer's are: each
+    /// adapter by itself.
+    double dropout = 0;
 
     double scale() const { return alpha / (rank_stabilized ? std::sqrt(rank) : rank); }
 };
@@ -101,6 +104,9 @@ public:
     /// linear layer, or a layer has an adapter already.
     Adapters(Model& model, const AdapterOptions& options, Seed seed, const CheckpointNames& names = {})
         : options_(options) {
+        if (!(options.dropout >= 0 && options.dropout < 1))
+            throw Error("adapters: expected a dropout of at least 0, below 1, got " +
+                        std::to_string(options.dropout));
         if (options.rank < 1 || !std::isfinite(options.alpha))
             throw Error("adapters: expected a rank of at least 1 and a finite alpha, got " +
                         std::to_string(options.rank) + " and " + std::to_string(options.alpha));
@@ -175,7 +181,13 @@ private:
 
     /// Once nothing can go wrong any more.
     void attach() {
-        for (Entry& entry : entries_) *entry.place = entry.adapter.get();
+        for (Entry& entry : entries_) {
+            AdapterBase& adapter = *entry.adapter;
+            adapter.dropout = options_.dropout;
+            adapter.number = static_cast<std::uint64_t>(&entry - entries_.data());
+            adapter.count = entries_.size();
+            *entry.place = entry.adapter.get();
+        }
     }
 
     void set_merged(bool merged) {

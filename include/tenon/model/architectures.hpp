@@ -172,9 +172,15 @@ inline Architecture require_architecture(const ConfigurationTable& table) {
     const Architecture found = find_architecture(table);
     if (found) return found;
     const std::string where(table.where());
-    if (const std::string_view in_gguf = gguf_architecture(table); !found.unsupported && !in_gguf.empty())
-        throw FileError(where + ": general.architecture: expected one of " +
-                        detail::gguf_names_of(Architectures()) + ", got " + std::string(in_gguf));
+    if (const std::string in_gguf(gguf_architecture(table)); !found.unsupported && !in_gguf.empty()) {
+        const std::string known =
+            detail::gguf_names_of(Architectures()) + ", " + detail::gguf_names_of(Encoders());
+        if ((", " + known + ",").find(", " + in_gguf + ",") != known.npos)
+            throw FileError(where + ": " + in_gguf +
+                            ": expected experts, or none, and their expert_gating_func as models that are "
+                            "supported have them, got others");
+        throw FileError(where + ": general.architecture: expected one of " + known + ", got " + in_gguf);
+    }
     if (!found.unsupported)
         throw FileError(where + ": model_type: expected one of " + detail::names_of(Architectures()) + ", " +
                         detail::names_of(Encoders()) + ", got " +

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 
 namespace tenon {
@@ -49,6 +50,19 @@ struct Bert {
                                              {"position_embedding_type", {}, {"absolute"}},
                                              {"is_decoder", false},
                                              {"add_cross_attention", false}};
+
+    /// GGUF files have no heads.
+    static constexpr GgufForm gguf{.architecture = "bert",
+                                   .names =
+                                       [] {
+                                           CheckpointNames names = gguf_names;
+                                           names.attention_norm = "attn_output_norm";
+                                           names.feed_forward_norm = "layer_output_norm";
+                                           names.types = "token_types";
+                                           names.embedding_norm = "token_embd_norm";
+                                           return names;
+                                       }(),
+                                   .is_encoder = true};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

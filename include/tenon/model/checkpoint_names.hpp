@@ -20,8 +20,13 @@ struct CheckpointNames {
     /// Of latent attention: queries by what they are made of, and what is made of the states.
     std::string_view latent_query = {}, query_latent = {}, query_latent_norm = {}, latent = {},
                      latent_norm = {};
+    /// Of files that keep what makes keys and values of a latent as a matrix for each head: keys' [heads,
+    /// latent, width], values' [heads, width, latent].
+    std::string_view key_by_head = {}, value_by_head = {};
     /// Of a mixture of experts: an expert's layers are called `experts`, its number, a dot and these names….
     std::string_view router = {}, experts = {}, expert_gate = {}, expert_up = {}, expert_down = {};
+    /// …or a dense layer's, a dot and the number…
+    bool numbered_experts = false;
     /// …or all experts' matrices are one tensor, [experts, out, in], of this whole name. Where a file has no
     /// `experts`, and none of these, its tensors of all experts have the three names above.
     std::string_view joined_router = {}, joined_gate_up = {}, joined_down = {};
@@ -140,8 +145,12 @@ inline std::string block_name(const CheckpointNames& names, std::string_view par
 /// The checkpoint's name of an expert's layer, of the mixture that a parameter belongs to.
 inline std::string expert_name(const CheckpointNames& names, std::string_view parameter, int expert,
                                std::string_view layer) {
-    std::string within(names.experts);
-    within.append(std::to_string(expert)).append(".").append(layer);
+    const std::string number = std::to_string(expert);
+    std::string within(names.numbered_experts ? layer : names.experts);
+    if (names.numbered_experts)
+        within.append(".").append(number);
+    else
+        within.append(number).append(".").append(layer);
     return block_name(names, parameter, within);
 }
 

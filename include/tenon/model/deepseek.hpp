@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include <tenon/model/gguf_form.hpp>
 #include <tenon/model/published.hpp>
 #include <tenon/nn/latent_attention.hpp>
 #include <tenon/nn/mixture_or_dense.hpp>
@@ -31,6 +32,18 @@ inline constexpr CheckpointNames deepseek_names = [] {
     names.key = names.value = "self_attn.kv_b_proj";
     names.interleaved_heads = true;
     names.later_blocks = true;  // that predict tokens after the next
+    return names;
+}();
+
+/// The same of GGUF files, which have both versions under one name.
+inline constexpr CheckpointNames gguf_names_deepseek = [] {
+    CheckpointNames names = gguf_names;
+    names.latent = "attn_kv_a_mqa";
+    names.key = names.value = "attn_kv_b";
+    names.key_by_head = "attn_k_b";
+    names.value_by_head = "attn_v_b";
+    names.interleaved_heads = true;
+    names.later_blocks = true;
     return names;
 }();
 
@@ -92,6 +105,10 @@ struct DeepseekV2 {
                                              {"mlp_bias", false},
                                              {"scoring_func", {}, {"softmax"}},
                                              {"topk_method", {}, {"greedy", "group_limited_greedy"}}};
+    static constexpr GgufForm gguf{.architecture = "deepseek2",
+                                   .names = gguf_names_deepseek,
+                                   .rotary_pairs = RotaryPairs::interleaved,
+                                   .normalized_experts = false};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {
@@ -123,6 +140,11 @@ struct DeepseekV3 {
     static constexpr CheckpointNames names = deepseek_names;
     static constexpr FixedSetting fixed[] = {
         {"hidden_act", {}, {"silu"}}, {"scoring_func", {}, {"sigmoid"}}, {"topk_method", {}, {"noaux_tc"}}};
+    static constexpr GgufForm gguf{.architecture = "deepseek2",
+                                   .names = gguf_names_deepseek,
+                                   .rotary_pairs = RotaryPairs::interleaved,
+                                   .normalized_experts = false,
+                                   .group_score = GroupScore::sum_of_best_two};
 
     /// Throws FileError where a number is missing, or no length.
     static constexpr TransformerSizes sizes(const ConfigurationTable& table) {

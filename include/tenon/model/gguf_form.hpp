@@ -31,10 +31,18 @@ inline constexpr CheckpointNames gguf_names{
     .key_norm = "attn_k_norm",
     .attention_output_norm = "post_attention_norm",
     .feed_forward_output_norm = "post_ffw_norm",
+    .latent_query = "attn_q_b",
+    .query_latent = "attn_q_a",
+    .query_latent_norm = "attn_q_a_norm",
+    .latent_norm = "attn_kv_a_norm",
     .router = "ffn_gate_inp",
     .expert_gate = "ffn_gate_exps",
     .expert_up = "ffn_up_exps",
     .expert_down = "ffn_down_exps",
+    .shared_gate = "ffn_gate_shexp",
+    .shared_up = "ffn_up_shexp",
+    .shared_down = "ffn_down_shexp",
+    .router_bias = "exp_probs_b.bias",
     // Settings: see OwnedConfiguration.
     .ignored = {"rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"},
 };
@@ -63,6 +71,8 @@ struct GgufForm {
     double window_rotary_base = 0;  ///< of layers that have it, unscaled; 0: as others
     int unturned_period = 0;        ///< the last of each so many layers is without rotary positions; 0: none
     bool normalized_experts = true;
+    GroupScore group_score = GroupScore::maximum;
+    bool is_encoder = false;
     /// The depth of the one model whose scores are divided by the root of width / heads, not of a head's
     /// width.
     int depth_of_wide_scale = 0;
@@ -75,11 +85,16 @@ constexpr std::string_view gguf_architecture(const ConfigurationTable& table) {
 }
 
 /// Whether the table is of a GGUF file of that form, for a model with these features: mixtures of experts may
-/// have the name of the architecture without.
+/// have the name of the architecture without, or of one that scores them otherwise.
 template <class Features>
 constexpr bool has_gguf_form(const ConfigurationTable& table, const GgufForm& form) {
     if (gguf_architecture(table) != form.architecture) return false;
-    return (table.below(form.architecture).integer("expert_count", 0) > 0) == Features::mixture_of_experts;
+    const ConfigurationTable own = table.below(form.architecture);
+    constexpr int softmax = 1, sigmoid = 2;
+    return (own.integer("expert_count", 0) > 0) == Features::mixture_of_experts &&
+           (!Features::mixture_of_experts ||
+            own.integer("expert_gating_func", softmax) ==
+                (Features::router_score == RouterScore::sigmoid ? sigmoid : softmax));
 }
 
 namespace detail {
@@ -99,6 +114,7 @@ public:
         sizes.context = own_.require_length("context_length");
         sizes.width = own_.require_length("embedding_length");
         sizes.depth = own_.require_length("block_count");
+        read_later_blocks(sizes);
         sizes.heads = own_.require_length("attention.head_count");
         sizes.key_value_heads = own_.length("attention.head_count_kv", sizes.heads);
         sizes.head_width = own_.length("attention.key_length", 0);
@@ -113,8 +129,14 @@ public:
         if (own_.boolean("use_parallel_residual", Features::parallel) != Features::parallel)
             fail("use_parallel_residual", Features::parallel ? "true" : "false", "the opposite");
 
+        if (own_.boolean("attention.causal", !form_.is_encoder) == form_.is_encoder)
+            fail("attention.causal", form_.is_encoder ? "false" : "true", "the opposite");
+        sizes.token_types = form_.is_encoder ? table_.length("type_vocab_size", 0) : 0;
+
+        if constexpr (Features::latent_attention) read_latents(sizes);
         const int head_width = sizes.head_width > 0 ? sizes.head_width : sizes.width / sizes.heads;
-        if (const int length = own_.length("attention.value_length", head_width); length != head_width)
+        if (const int length = own_.length("attention.value_length", head_width);
+            length != head_width && !Features::latent_attention)
             fail("attention.value_length", "the width of a head, " + std::to_string(head_width),
                  std::to_string(length));
         read_feed_forward(sizes);
@@ -132,7 +154,8 @@ private:
 
     /// So that nothing is silently wrong.
     constexpr void refuse_unknown_keys() const {
-        constexpr std::string_view known[] = {"attention.head_count",
+        constexpr std::string_view known[] = {"attention.causal",
+                                              "attention.head_count",
                                               "attention.head_count_kv",
                                               "attention.key_length",
                                               "attention.layer_norm_epsilon",
@@ -159,12 +182,27 @@ private:
                                               "use_parallel_residual",
                                               "vocab_size"};
         constexpr std::string_view of_mixtures[] = {"expert_count", "expert_feed_forward_length",
-                                                    "expert_used_count", "expert_weights_norm"};
+                                                    "expert_gating_func", "expert_used_count",
+                                                    "expert_weights_norm"};
+        constexpr std::string_view of_latents[] = {"attention.key_length_mla",
+                                                   "attention.kv_lora_rank",
+                                                   "attention.q_lora_rank",
+                                                   "attention.value_length_mla",
+                                                   "expert_group_count",
+                                                   "expert_group_used_count",
+                                                   "expert_shared_count",
+                                                   "expert_weights_scale",
+                                                   "leading_dense_block_count",
+                                                   "nextn_predict_layers",
+                                                   "rope.scaling.yarn_log_multiplier"};
         own_.for_each([&](std::string_view key, const ConfigurationEntry& entry) {
             for (const std::string_view name : known)
                 if (key == name) return;
             for (const std::string_view name : of_mixtures)
                 if (key == name && (Features::mixture_of_experts || entry.integer == 0)) return;
+            for (const std::string_view name : of_latents)
+                if (key == name && Features::latent_attention) return;
+            if (key == "pooling_type" && form_.is_encoder) return;  // see read_sentence_options
             if (!key.starts_with("attention.sliding_window_pattern."))
                 fail(key, "no such key in a model that is supported", "one");
         });
@@ -178,9 +216,50 @@ private:
             sizes.experts = own_.require_length("expert_count");
             sizes.experts_per_token = own_.require_length("expert_used_count");
             sizes.normalized_experts = own_.boolean("expert_weights_norm", form_.normalized_experts);
+            if constexpr (Features::shared_expert) read_shared_experts(sizes);
         } else {
             sizes.hidden = own_.require_length("feed_forward_length");
         }
+    }
+
+    /// What DeepSeek's mixtures have beside.
+    constexpr void read_shared_experts(TransformerSizes& sizes) const {
+        const std::int64_t shared = std::int64_t{own_.length("expert_shared_count", 0)} * sizes.hidden;
+        if (shared > 0x7fffffff)
+            fail("expert_shared_count", "experts of less than 2^31 together", std::to_string(shared));
+        sizes.shared_hidden = static_cast<int>(shared);
+        sizes.expert_scale = own_.real("expert_weights_scale", 1);
+        if (sizes.expert_scale == 0) sizes.expert_scale = 1;  // stands for none
+        sizes.expert_groups = own_.length("expert_group_count", 1);
+        sizes.chosen_groups = own_.length("expert_group_used_count", sizes.expert_groups);
+        sizes.group_score = form_.group_score;
+        const std::int64_t dense = own_.integer("leading_dense_block_count", 0);
+        if (dense <= 0) return;
+        sizes.dense_hidden = own_.require_length("feed_forward_length");
+        require_few_layers(sizes.depth);
+        for (int layer = 0; layer < sizes.depth && layer < dense; ++layer) sizes.dense_layers.insert(layer);
+    }
+
+    /// Files may count the blocks that predict tokens after the next, too.
+    constexpr void read_later_blocks(TransformerSizes& sizes) const {
+        constexpr std::string_view key = "nextn_predict_layers";
+        const std::int64_t later = own_.integer(key, 0);
+        if (later < 0 || later >= sizes.depth)
+            fail(key, "fewer than all blocks, " + std::to_string(sizes.depth), std::to_string(later));
+        sizes.depth -= static_cast<int>(later);
+    }
+
+    /// Files of late give the widths of what a cache stores under the keys that were the heads'.
+    constexpr void read_latents(TransformerSizes& sizes) const {
+        const auto length = [&](std::string_view key, std::string_view older) {
+            return own_.require_length(own_.find(key) ? key : older);
+        };
+        sizes.key_value_heads = sizes.heads;
+        sizes.latent_width = own_.require_length("attention.kv_lora_rank");
+        sizes.query_latent_width = own_.length("attention.q_lora_rank", 0);
+        sizes.head_width = length("attention.key_length_mla", "attention.key_length");
+        sizes.value_width = length("attention.value_length_mla", "attention.value_length");
+        own_.require_length("rope.dimension_count");
     }
 
     constexpr void require_few_layers(int depth) const {
@@ -246,6 +325,9 @@ private:
             scaling.original_context = original_context(sizes);
             scaling.fast_turns = own_.real("rope.scaling.yarn_beta_fast", scaling.fast_turns);
             scaling.slow_turns = own_.real("rope.scaling.yarn_beta_slow", scaling.slow_turns);
+            // The factor of the logarithm, which a published configuration leaves out of its number.
+            if constexpr (Features::latent_attention)
+                scaling.scale = scaling.scale_of_all = own_.real("rope.scaling.yarn_log_multiplier", 0) / 0.1;
         } else if (kind == "linear" && factor != 1) {
             scaling.kind = RotaryScalingKind::linear;
             scaling.factor = factor;

@@ -85,7 +85,7 @@ public:
     /// The same in training, with the configuration's dropout.
     template <TokenTensor Ids>
     auto operator()(const Ids& ids, const DropoutKey& key) const {
-        if (sizes.dropout == 0) return run(ids, 0, without_cache, NoDropout());
+        if (sizes.dropout == 0 && !is_adapted) return run(ids, 0, without_cache, NoDropout());
         return run(ids, 0, without_cache, ModelDropout(sizes.dropout, key, sizes.depth));
     }
 
@@ -204,6 +204,17 @@ private:
 
     static NoCache without_cache(int) { return {}; }
 
+    static constexpr bool is_adapted = requires { requires Setting::is_adapted; };
+
+    /// Tells adapters of a pass that something drops out in.
+    template <class Drop>
+    static auto training_pass([[maybe_unused]] const Drop& drop) {
+        if constexpr (is_adapted && !std::same_as<Drop, NoDropout>)
+            return TrainingPass(drop.key());
+        else
+            return Absent();
+    }
+
     static auto range_of([[maybe_unused]] int block) {
         if constexpr (C::named_ranges)
             return NamedRange<D>("blocks." + std::to_string(block));
@@ -244,6 +255,7 @@ private:
                       "blocks that run again would tell a plain record twice");
         auto x = embedded(ids, first_position);
         if constexpr (!std::same_as<Drop, NoDropout>) x = drop(x, 0);
+        [[maybe_unused]] const auto pass = training_pass(drop);
         const auto rotations = rotations_in_pass(first_position, ids.extents()[1]);
         for (std::size_t i = 0; i < blocks.size(); ++i) {
             const int block = static_cast<int>(i);
@@ -253,6 +265,7 @@ private:
                     [this, block, table = rotations(block), drop_of_block = drop.of_block(block),
                      to = std::addressof(record)](const auto& input) {
                         const Layer& layer = blocks[static_cast<std::size_t>(block)];
+                        [[maybe_unused]] const auto pass = training_pass(drop_of_block);
                         if constexpr (is_told) {
                             RoutingRecord<Setting> own;
                             const auto y = layer(input, table, NoCache(), drop_of_block, own);

@@ -29,10 +29,10 @@ void copy_elements(std::string_view name, const ParameterBase& from, const Param
 }  // namespace detail
 
 /// Makes a model whose feed-forward layers are mixtures of experts from a dense one that is otherwise the
-/// same, for training to go on from there: each expert begins as the dense layer, and the routers stay as
-/// they are (Komatsuzaki et al. 2022, "Sparse upcycling"). Where a token's weights add up to 1, the two give
-/// the same logits. Throws ShapeError where a parameter of the dense model has another shape than is needed,
-/// and Error where there is none.
+/// same, for training to go on from there: each expert begins as the dense layer, layers that stay dense are
+/// the same, and the routers stay as they are (Komatsuzaki et al. 2022, "Sparse upcycling"). Where a token's
+/// weights add up to 1, the two give the same logits. Throws ShapeError where a parameter of the dense model
+/// has another shape than is needed, and Error where there is none.
 template <class Dense, class Mixture>
 void upcycle(Dense& dense, Mixture& mixture) {
     using Device = typename Mixture::Device;
@@ -56,7 +56,9 @@ void upcycle(Dense& dense, Mixture& mixture) {
         const std::string block(name.substr(0, name.find("feed_forward.")));
         if (layer == "feed_forward.router" || layer.starts_with("feed_forward.shared")) return;
         if (parameter.extents.rank < 3) {
-            const ParameterBase& same = dense_at(std::string(name));
+            std::string own(name);
+            if (layer.starts_with("feed_forward.dense.")) own.erase(own.find("dense."), 6);
+            const ParameterBase& same = dense_at(own);
             if (!(same.extents == parameter.extents))
                 throw ShapeError("upcycle: " + std::string(name) + ": expected " +
                                  detail::shape_text(parameter.extents) + ", got " +

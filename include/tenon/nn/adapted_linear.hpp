@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <utility>
 
 #include <tenon/expression/functions.hpp>
+#include <tenon/nn/dropout.hpp>
 #include <tenon/nn/linear.hpp>
 #include <tenon/nn/setting.hpp>
 #include <tenon/nn/visitor.hpp>
@@ -23,6 +25,7 @@ struct Setting<D, P, Adapted> {
     using Device = D;
     using Precision = P;
     using Tracking = Tracked;  // of what is computed
+    static constexpr bool is_adapted = true;
     using Value = typename P::storage;
 
     template <class S>
@@ -38,9 +41,17 @@ struct Setting<D, P, Adapted> {
     }
 };
 
-/// What every adapter has: the factor of its result.
+/// What every adapter has.
 struct AdapterBase {
-    double scale = 1;
+    double scale = 1;                     ///< of its result
+    double dropout = 0;                   ///< probability, of what it reads in a TrainingPass
+    std::uint64_t number = 0, count = 1;  ///< among all that the model has
+
+    Dropout dropout_in(const DropoutKey& key) const {
+        // Streams that neither a model's own dropout nor parameters and batches have.
+        constexpr std::uint64_t first = std::uint64_t{3} << 62;
+        return {dropout, key.seed, first + key.step * count + number, key.step_in_memory, count};
+    }
 };
 
 /// x -> scale · (x Aᵀ) Bᵀ, which is added to the result of a linear layer. B begins as 0.
@@ -99,8 +110,12 @@ private:
     Y adapted(const X& x, Y y) const {
         if (!adapter_) return y;
         const auto& own = static_cast<const Adapter<typename P::storage, D>&>(*adapter_);
-        const Tensor narrow = own.scale * matmul<right>(x, own.a);
-        return matmul_add<right>(narrow, own.b, Nothing(), y);
+        const auto added_to_y = [&](const auto& read) -> Y {
+            const Tensor narrow = own.scale * matmul<right>(read, own.a);
+            return matmul_add<right>(narrow, own.b, Nothing(), y);
+        };
+        const DropoutKey* const key = TrainingPass::key();
+        return own.dropout > 0 && key ? added_to_y(dropout(x, own.dropout_in(*key))) : added_to_y(x);
     }
 
     const AdapterBase* adapter_ = nullptr;

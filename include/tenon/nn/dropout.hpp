@@ -31,18 +31,19 @@ class ModelDropout {
 public:
     ModelDropout(double probability, const DropoutKey& key, int depth)
         : probability_(probability),
-          seed_(key.seed),
-          step_(key.step_in_memory),
+          key_(key),
           streams_a_step_(2 * static_cast<std::uint64_t>(depth) + 1),
           // The upper half of all streams: parameters and batches that share the seed use the lower.
           stream_((std::uint64_t{1} << 63) + key.step * streams_a_step_) {}
+
+    const DropoutKey& key() const { return key_; }
 
     /// `branch`: 0 or 1 within a block.
     template <class X>
     auto operator()(X&& x, int branch) const {
         return dropout(std::forward<X>(x),
-                       Dropout{probability_, seed_, stream_ + static_cast<std::uint64_t>(branch), step_,
-                               streams_a_step_});
+                       Dropout{probability_, key_.seed, stream_ + static_cast<std::uint64_t>(branch),
+                               key_.step_in_memory, streams_a_step_});
     }
 
     /// That of a block's branches. The embedding has the stream before them.
@@ -54,9 +55,27 @@ public:
 
 private:
     double probability_;
-    Seed seed_;
-    const std::uint64_t* step_;
+    DropoutKey key_;
     std::uint64_t streams_a_step_, stream_;
+};
+
+/// For as long as it lives this thread runs a pass of training: said to layers that are not given what drops
+/// out, as adapters are.
+class TrainingPass {
+public:
+    explicit TrainingPass(const DropoutKey& key) : key_(key), outer_(std::exchange(current, &key_)) {}
+    TrainingPass(const TrainingPass&) = delete;
+    TrainingPass& operator=(const TrainingPass&) = delete;
+    ~TrainingPass() { current = outer_; }
+
+    /// The key of this thread's pass of training; nullptr: it is in none.
+    static const DropoutKey* key() { return current; }
+
+private:
+    static inline thread_local const DropoutKey* current = nullptr;
+
+    DropoutKey key_;
+    const DropoutKey* outer_;
 };
 
 }  // namespace tenon

@@ -48,11 +48,15 @@ public:
 
     TokenizerParts make() const {
         const std::string_view model = texts("model")[0];
-        if (model == "gpt2") return finish(make_byte_pair());
+        if (model == "gpt2" || model == "whitespace" || model == "gemma4")
+            return finish(make_byte_pair(model == "gemma4" ? model
+                                         : find("pre")     ? texts("pre")[0]
+                                                           : "default"));
         if (model == "llama") return finish(make_sentence_piece());
         if (model == "bert") return finish(make_word_piece());
         if (model == "t5") return finish(make_unigram());
-        throw Error("tokenizer.ggml.model: expected gpt2, llama, bert or t5, got " + std::string(model));
+        throw Error("tokenizer.ggml.model: expected gpt2, gemma4, whitespace, llama, bert or t5, got " +
+                    std::string(model));
     }
 
 private:
@@ -101,9 +105,23 @@ private:
         return vocabulary;
     }
 
-    TokenizerParts make_byte_pair() const {
-        const PublishedPattern& pattern = published_pattern(find("pre") ? texts("pre")[0] : "default");
-        Vocabulary vocabulary = this->vocabulary();
+    /// The same where tokens may come twice: the last of one text counts.
+    Vocabulary last_of_each() const {
+        StringTable texts;
+        std::vector<std::size_t> last;
+        for (std::size_t id = 0; id < tokens_.size(); ++id) {
+            const std::uint32_t place = texts.add(tokens_[id]);
+            if (place == last.size()) last.push_back(id);
+            last[place] = id;
+        }
+        std::sort(last.begin(), last.end());
+        Vocabulary vocabulary;
+        for (const std::size_t id : last)
+            if (!tokens_[id].empty()) vocabulary.add(tokens_[id], static_cast<TokenId>(id));
+        return vocabulary;
+    }
+
+    MergeTable merges_of(const Vocabulary& vocabulary) const {
         MergeTable merges;
         std::uint32_t rank = 0;
         const std::vector<std::string_view> list = texts("merges");
@@ -118,6 +136,47 @@ private:
                 throw Error("expected merges of tokens into a token, got \"" + std::string(merge) + "\"");
             merges.add(ids[0], ids[1], {rank++, ids[2]});
         }
+        return merges;
+    }
+
+    TokenizerParts make_byte_pair(std::string_view name) const {
+        const PublishedPattern& pattern = published_pattern(name);
+        TokenizerParts parts = pattern.text == PieceText::bytes ? make_pairs_of_bytes(pattern)
+                                                                : make_pairs_of_characters(pattern);
+        parts.post_processor = surround(pattern.adds_begin, {}, false, {}, pattern.always_begins);
+        for (std::size_t id = 0; pattern.whole_newlines && id < tokens_.size(); ++id)
+            if (!tokens_[id].empty() && tokens_[id].find_first_not_of('\n') == std::string_view::npos)
+                parts.added_tokens.push_back(
+                    {.content = std::string(tokens_[id]), .id = static_cast<TokenId>(id)});
+        return parts;
+    }
+
+    TokenizerParts make_pairs_of_characters(const PublishedPattern& pattern) const {
+        constexpr std::string_view space = "\u2581";
+        Vocabulary vocabulary = last_of_each();
+        MergeTable merges = merges_of(vocabulary);
+        TokenizerParts parts{BytePair(std::move(vocabulary), std::move(merges),
+                                      {.byte_fallback = true, .ignore_merges = pattern.ignore_merges},
+                                      BytePairUnits::characters)};
+        if (pattern.text == PieceText::plain && flag("normalizer.lowercase", false))
+            parts.normalizer.push_back(normalizer::Lowercase{});
+        if (pattern.text == PieceText::escaped)
+            parts.normalizer.push_back(normalizer::Replace{TextPattern::literal(" "), std::string(space)});
+        for (const std::string_view expression : pattern.expressions)
+            parts.pre_tokenizer.push_back(pre_tokenizer::Split{TextPattern::regex(std::string(expression))});
+        if (pattern.text == PieceText::plain)
+            parts.pre_tokenizer.push_back(
+                pre_tokenizer::Split{TextPattern::regex(R"(\s+)"), SplitBehavior::removed});
+        if (pattern.text == PieceText::words) parts.pre_tokenizer.push_back(pre_tokenizer::Metaspace{});
+        parts.decoder = Decoder{decoder::Replace{TextPattern::literal(std::string(space)), " "},
+                                decoder::ByteFallback{}, decoder::Fuse{}};
+        if (pattern.text == PieceText::words) parts.decoder->push_back(decoder::Strip{" ", 1, 0});
+        return parts;
+    }
+
+    TokenizerParts make_pairs_of_bytes(const PublishedPattern& pattern) const {
+        Vocabulary vocabulary = this->vocabulary();
+        MergeTable merges = merges_of(vocabulary);
         // Bytes that a vocabulary lacks are left out.
         const BytePairUnits units =
             has_all_bytes(vocabulary) ? BytePairUnits::bytes : BytePairUnits::characters;
@@ -127,7 +186,6 @@ private:
             parts.pre_tokenizer.push_back(pre_tokenizer::Split{TextPattern::regex(std::string(expression))});
         parts.pre_tokenizer.push_back(pre_tokenizer::ByteLevel{false, true, pattern.expressions.empty()});
         parts.decoder = Decoder{decoder::Bytes{}};
-        parts.post_processor = surround(pattern.adds_begin, {}, false, {});
         return parts;
     }
 
@@ -209,7 +267,7 @@ private:
 
     /// The tokens around a text, by what the file says or else the given defaults.
     PostProcessor surround(bool adds_begin, std::optional<TokenId> begin_id, bool adds_end,
-                           std::optional<TokenId> end_id) const {
+                           std::optional<TokenId> end_id, bool always_begins = false) const {
         const auto begin = id("bos_token_id", begin_id), end = id("eos_token_id", end_id);
         post_processor::TemplateProcessing step;
         const auto add = [&](TokenId id, std::uint32_t type_id,
@@ -221,7 +279,7 @@ private:
         for (const bool is_pair : {false, true}) {
             auto& pieces = is_pair ? step.pair : step.single;
             for (std::uint32_t text = 0; text < (is_pair ? 2u : 1u); ++text) {
-                if (begin && flag("add_bos_token", adds_begin)) add(*begin, text, pieces);
+                if (begin && (always_begins || flag("add_bos_token", adds_begin))) add(*begin, text, pieces);
                 pieces.push_back({text, "", text});
                 if (end && flag("add_eos_token", adds_end)) add(*end, text, pieces);
             }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,12 +10,23 @@
 
 namespace tenon::detail {
 
+/// What pieces are merged from.
+enum class PieceText : std::uint8_t {
+    bytes,    ///< written as GPT-2 does
+    escaped,  ///< characters, U+2581 for spaces; bytes of those that are no token
+    words,    ///< the same, each beginning with U+2581
+    plain,    ///< characters of what is no whitespace
+};
+
 /// How the models of a name in GGUF files (`tokenizer.ggml.pre`) cut text.
 struct PublishedPattern {
     std::vector<std::string_view> names;
     std::vector<std::string_view> expressions;  // one after the other; of the pieces of each, all are kept
     bool ignore_merges = false;                 // a piece that is a token is that token
     bool adds_begin = false;                    // unless the file says otherwise
+    PieceText text = PieceText::bytes;
+    bool whole_newlines = false;  // of lines' ends in a row those tokens that they are, longest first
+    bool always_begins = false;   // whatever the file says
 };
 
 namespace patterns {
@@ -36,6 +48,10 @@ inline constexpr std::string_view llama3 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 inline constexpr std::string_view qwen2 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+/// Qwen 2's, without what English contracts.
+inline constexpr std::string_view ufakzeka =
+    R"([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+inline constexpr std::string_view lines = R"([^\n]+|[\n]+)";
 inline constexpr std::string_view qwen35 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 inline constexpr std::string_view gpt4o =
@@ -45,6 +61,10 @@ inline constexpr std::string_view tekken =
 inline constexpr std::string_view deepseek3 =
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
     "?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
+/// DeepSeek's, whose lines' ends are pieces each.
+inline constexpr std::string_view spark =
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
+    "?[\\p{P}\\p{S}]+|[\r\n]|\\s+(?!\\S)|\\s+";
 /// Kimi's: GPT-4o's, in which Chinese characters are pieces apart.
 inline constexpr std::string_view kimi =
     R"([\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
@@ -113,7 +133,8 @@ inline const PublishedPattern& published_pattern(std::string_view name) {
         {{"k2-horizon"}, {patterns::k2_horizon}},
         {{"seed-coder"}, {patterns::seed_coder}},
         {{"exaone-moe"}, {patterns::exaone_moe}},
-        {{"laguna"}, {R"([^\n]+|[\n]+)", patterns::qwen2}},
+        {{"laguna"}, {patterns::lines, patterns::qwen2}},
+        {{"ufakzeka"}, {patterns::ufakzeka}},
         {{"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "hunyuan", "megrez", "solar-open",
           "grok-2"},
          {patterns::qwen2}},
@@ -126,6 +147,7 @@ inline const PublishedPattern& published_pattern(std::string_view name) {
         {{"tekken"}, {patterns::tekken}, true, true},
         {{"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"},
          {patterns::three_digits, patterns::chinese_and_japanese, patterns::deepseek3}},
+        {{"spark2_5"}, {patterns::three_digits, patterns::chinese_and_japanese, patterns::spark, R"(\p{N})"}},
         {{"deepseek-llm"},
          {"[\r\n]", patterns::deepseek_letters, patterns::deepseek_marks, R"(\s+$)",
           patterns::deepseek_ideographs, R"(\p{N}+)"}},
@@ -142,6 +164,16 @@ inline const PublishedPattern& published_pattern(std::string_view name) {
          true},
         {{"deepseek-coder"},
          {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", patterns::deepseek_ideographs, R"(\p{N})"}},
+        {{"gemma4", "granite-embed-multi-311m"},
+         {patterns::lines},
+         false,
+         true,
+         PieceText::escaped,
+         true,
+         true},
+        {{"sarvam-moe"}, {patterns::lines}, false, false, PieceText::escaped},
+        {{"mmbert"}, {patterns::lines}, false, false, PieceText::words, true},
+        {{"whitespace"}, {}, false, false, PieceText::plain},
         {{"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
          {R"(\p{N})", patterns::gpt2}},
         {{"falcon"}, {R"([\p{P}\$\+<=>\^~\|`]+)", patterns::gpt2, "[0-9][0-9][0-9]"}},

@@ -81,8 +81,10 @@ class Trainer {
     using Loss = ComputeOf<typename Model::Value>;
     using Mixtures = detail::MixtureTraining<Model>;
     using Norm = decltype(std::declval<Optimizer&>().clip(1.0));
-    static constexpr bool is_host = std::same_as<Device, Cpu>, drops_out = Model::Configuration::dropout > 0,
-                          records = detail::has_mixtures<Model>;
+    static constexpr bool is_host = std::same_as<Device, Cpu>, has_adapters = requires {
+        requires Model::Setting::is_adapted;
+    }
+    , drops_out = Model::Configuration::dropout > 0 || has_adapters, records = detail::has_mixtures<Model>;
 
 public:
     /// Throws Error where the options are out of range.

@@ -5,6 +5,11 @@ fresh_folder("${BINARY_DIR}")
 set(fixtures "${TENON}/tests/reference/fixtures")
 set(checkpoint "${BINARY_DIR}/a checkpoint")
 file(COPY "${fixtures}/llama_one_group_tied/" "${fixtures}/gguf_llama/model.gguf" DESTINATION "${checkpoint}")
+file(WRITE "${checkpoint}/chat_template.jinja" "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}")
+file(WRITE "${checkpoint}/generation_config.json" "{\"do_sample\": true, \"temperature\": 0.5, \"eos_token_id\": [2, 7]}")
+set(all "small: 11 of 11 parameters in place\npacked: 6 of 20 parameters in place\nencoder: 55 of 55 parameters in place\n"
+        "<user>hello, at temperature 0.5, until one of 2 tokens\n")
+string(CONCAT all ${all})
 
 # expect(<result> <words> <command>...): the command returns the result and says the words.
 function(expect expected words)
@@ -24,7 +29,7 @@ run("${CMAKE_COMMAND}" -S "${CMAKE_CURRENT_LIST_DIR}" -B "${BINARY_DIR}/build" "
 set(build "${CMAKE_COMMAND}" --build "${BINARY_DIR}/build" --target)
 set(program "${BINARY_DIR}/build/program")
 run(${build} program)
-expect(0 "small: 11 of 11 parameters in place\npacked: 6 of 20 parameters in place\nencoder: 55 of 55 parameters in place\n" "${program}")
+expect(0 "${all}" "${program}")
 # Another checkpoint is refused with the names of its tensors, and both shapes.
 expect(1 "model.embed_tokens.weight: expected shape [61, 32], got [67, 36]" "${program}"
        "${fixtures}/llama_wide_heads")
@@ -52,4 +57,4 @@ file(WRITE "${checkpoint}/config.json" "${changed}")
 expect("[1-9]+" "config.json: model_type: expected one of cs336, " ${build} program_small_checkpoint)
 
 file(REMOVE_RECURSE "${checkpoint}")
-expect(0 "small: 11 of 11 parameters in place\npacked: 6 of 20 parameters in place\nencoder: 55 of 55 parameters in place\n" "${program}")
+expect(0 "${all}" "${program}")

@@ -11,7 +11,9 @@
 #include <string>
 #include <string_view>
 
+#include <tenon/io/generation_settings.hpp>
 #include <tenon/nn/visitor.hpp>
+#include <tenon/tokenizer/chat_template.hpp>
 
 static_assert(small::Configuration::vocabulary == 61 && small::Configuration::heads == 4);
 static_assert(packed::Configuration::depth == 2);
@@ -37,6 +39,11 @@ int main(int count, char** values) try {
     tell("small", small::load(), small::path() + "/model.safetensors");
     tell("packed", packed::load(), packed::path());
     tell("encoder", encoder::load(), encoder::path() + "/model.safetensors");
+    const tenon::ChatMessage message{"user", "hello"};
+    const tenon::GenerationSettings settings = tenon::read_generation_settings(small::path());
+    std::printf("%s, at temperature %g, until one of %d tokens\n",
+                tenon::ChatTemplate::load(small::path()).apply(std::span(&message, 1)).c_str(),
+                settings.sampling.temperature, static_cast<int>(settings.ends.size()));
     const small::Model model = small::load();  // whose file begins with the embedding
     const bool is_aligned = reinterpret_cast<std::uintptr_t>(model.embedding.data) % 64 == 0;
     // What is trained has memory of its own.
