@@ -1,4 +1,5 @@
-# Compiles SOURCE with COMPILER and FLAGS, with its mistake.
+# Compiles SOURCE with COMPILER and FLAGS, with its mistake. Of several mistakes that were compiled as one the file
+# MESSAGES, if it is given, has what the compiler said: if the expected is there, SOURCE is not compiled again.
 if(NOT COMPILER)
     message("skipped: the compiler is not there")
     return()
@@ -13,6 +14,27 @@ set(expected "${CMAKE_MATCH_1}")
 set(mode -fsyntax-only)
 if(COMPILER MATCHES "nvcc")
     set(mode -x cu --cuda -o /dev/null)
+endif()
+
+# An error's first line, and those up to the next error: if they name SOURCE, the error is of its mistake.
+if(EXISTS "${MESSAGES}")
+    file(READ "${MESSAGES}" rest)
+    while(rest MATCHES "[^\n]*[0-9]\\): error[^\n]*")
+        set(line "${CMAKE_MATCH_0}")
+        string(FIND "${rest}" "${line}" begin)
+        string(LENGTH "${line}" length)
+        math(EXPR end "${begin} + ${length}")
+        string(SUBSTRING "${rest}" ${end} -1 rest)
+        string(FIND "${rest}" "): error" next)
+        string(SUBSTRING "${rest}" 0 ${next} context)
+        string(FIND "${context}" "\n" last REVERSE)
+        string(SUBSTRING "${context}" 0 ${last} context)
+        string(FIND "${line}${context}" "${SOURCE}" position)
+        if(NOT position EQUAL -1 AND line MATCHES "${expected}")
+            message("${line}")
+            return()
+        endif()
+    endwhile()
 endif()
 
 execute_process(COMMAND "${COMPILER}" ${FLAGS} ${mode} -DTENON_CONTROL=0 "${SOURCE}"

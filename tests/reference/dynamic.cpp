@@ -1,10 +1,17 @@
-// A reference check with every extent dynamic: one program for all folders.
+// A reference check with every extent dynamic: one program for all folders, and, of a CPU, for all GGUF
+// files.
+
+#include <concepts>
 
 #include "check.hpp"
 #include "check_encoder.hpp"
+#include "check_gguf.hpp"
 
 int main(int count, char** values) {
     return reference::main_of_folder(count, values, [](const std::string& folder) {
+        if constexpr (std::same_as<reference::Device, tenon::Cpu>) {
+            if (folder.ends_with(".gguf")) return reference::gguf::check<reference::Device>(folder);
+        }
         const tenon::OwnedConfiguration configuration = tenon::read_configuration(folder + "/config.json");
         const tenon::Architecture architecture = tenon::find_architecture(configuration.table());
         if (!architecture) {
