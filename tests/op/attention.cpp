@@ -109,6 +109,49 @@ TEST_CASE("attention agrees with its definition, log sum exp included") {
     }
 }
 
+TEST_CASE("few queries of many keys, in heads of any width") {
+    const Case few[] = {
+        {1, 300, 3, 1, 260, 130, {}},                         // wider than tiles
+        {2, 700, 2, 2, 4, 3, {.window = 500}},                //
+        {1, 200, 2, 1, 6, 4, {.scale = 3, .soft_cap = 1.5}},  //
+        {3, 129, 2, 1, 4, 4, {.causal = false}},
+    };
+    for (const Case& c : few) {
+        INFO("queries ", c.queries, ", keys ", c.keys, ", window ", c.options.window);
+        const Operand q = numbers<double, Heads>(1, 2, c.queries, c.heads, c.width),
+                      k = numbers<double, Heads>(2, 2, c.keys, c.groups, c.width);
+        const auto values_of = [&](const auto& x) { return slice<3>(x, 0, c.value_width); };
+        const auto expected = reference(q, k, contiguous(values_of(k)), c.options);
+        const auto both = attention_with_log_sum_exp(q, k, values_of(k), c.options);
+        CHECK(worst_error(both.output, expected.output) < 1e-13);
+        CHECK(worst_error(both.log_sum_exp, expected.log_sum_exp) < 1e-13);
+        const auto narrow_q = cast<float>(q), narrow_k = cast<float>(k);
+        CHECK(worst_error(attention(narrow_q, narrow_k, values_of(narrow_k), c.options), expected.output) <
+              1e-5);
+    }
+}
+
+TEST_CASE("many keys of which few count: stored ones, one document's, or none") {
+    const int keys = 700;
+    const Operand q = numbers<double, Heads>(1, 3, 1, 2, 4), k = numbers<double, Heads>(2, 3, keys, 1, 4);
+    // What is not stored is not read.
+    support::set(k, std::numeric_limits<double>::quiet_NaN(), 0, 500, 0, 0);
+    const auto lengths = Tensor<int, Shape<3>, Device>::of({130, keys, 0});
+    const auto starts = [&] {
+        auto of_tokens = Tensor<int, Shape<dyn, dyn>>::zeros(3, keys);
+        of_tokens(1, keys - 1) = 450;
+        return to_device<Device>(of_tokens);
+    }();
+    const auto y = attention(q, k, k, {.causal = true}, Padding{lengths}, starts);
+    const auto alone = [&](int row, int begin, int end) {
+        const auto own = slice<1>(slice<0>(k, row, row + 1), begin, end);
+        return attention(slice<0>(q, row, row + 1), own, own);
+    };
+    CHECK(all_close(slice<0>(y, 0, 1), alone(0, 0, 130), {.relative = 1e-12}));
+    CHECK(all_close(slice<0>(y, 1, 2), alone(1, 450, keys), {.relative = 1e-12}));
+    CHECK(all_close(slice<0>(y, 2, 3), Tensor<double, Heads, Device>::zeros(1, 1, 2, 4)));
+}
+
 TEST_CASE("the gradients of queries, keys and values") {
     for (const Case& c : cases) {
         if (c.queries > 20) continue;

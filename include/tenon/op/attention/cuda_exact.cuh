@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include <tenon/core/storage.hpp>
+#include <tenon/cuda/device.hpp>
 #include <tenon/cuda/memory.hpp>
 #include <tenon/cuda/reduce.cuh>
 #include <tenon/op/attention/cuda_arguments.cuh>
@@ -48,11 +49,36 @@ __device__ void clear_row(std::int64_t width, int lane, C* to) {
     for (std::int64_t j = lane; j < width; j += warp_size) to[j] = C(0);
 }
 
+/// The products of a row with up to 32 others: a lane gets that of its number. Each is made by all lanes, so
+/// that what they read lies together; its bits are the same whichever of the two is the row.
 template <class C, class T>
-__device__ C dot(const C* row, const T* other, std::int64_t width) {
-    C sum(0);
-    for (std::int64_t j = 0; j < width; ++j) sum += row[j] * convert<C>(other[j]);
-    return sum;
+__device__ C products(const C* row, const T* others, std::int64_t stride, int count, std::int64_t width,
+                      int lane) {
+    constexpr int at_once = 4;  // so many loads do not wait for each other
+    C own(0);
+    for (int first = 0; first < count; first += at_once) {
+        const T* other[at_once];
+        C sums[at_once];
+#pragma unroll
+        for (int i = 0; i < at_once; ++i) {
+            other[i] = others + (first + i < count ? first + i : first) * stride;
+            sums[i] = C(0);
+        }
+        for (std::int64_t j = lane; j < width; j += warp_size)
+#pragma unroll
+            for (int i = 0; i < at_once; ++i) sums[i] += row[j] * convert<C>(other[i][j]);
+#pragma unroll
+        for (int i = 0; i < at_once; ++i) {
+            const C sum = reduce_warp(sums[i], Sum());
+            if (lane == first + i) own = sum;
+        }
+    }
+    return own;
+}
+
+/// How many of 32 rows from `first` on are before `end`.
+__device__ inline int rows_until(std::int64_t end, std::int64_t first) {
+    return end - first < warp_size ? static_cast<int>(end - first) : warp_size;
 }
 
 /// sums += weights of up to 32 rows times the rows.
@@ -84,14 +110,57 @@ struct ExactQuery {
           range(tenon::detail::key_range(call.shape, call.options, call.masks, at.batch, at.time)),
           allowed(call.masks.allowed ? call.masks.allowed_at(at.batch, at.head, at.time) : nullptr) {}
 
+    /// Leaves of the keys those of [begin, end).
+    __device__ void narrow(std::int64_t begin, std::int64_t end) {
+        if (range.begin < begin) range.begin = begin;
+        if (range.end > end) range.end = end;
+    }
     /// Whether it attends to a key that is not before its range.
     __device__ bool attends_to(std::int64_t key) const {
         return key < range.end && (allowed == nullptr || allowed[key]);
     }
 };
 
+/// Where queries are few their keys are divided into parts, each a warp's: flash decoding (Dao et al. 2023).
+/// What the parts find is combined then.
+template <class C>
+struct ExactParts {
+    std::int64_t count = 1, keys = 0;        // keys of each
+    C* sums = nullptr;                       // [count, rows, value width]
+    C *maxima = nullptr, *totals = nullptr;  // [count, rows]
+
+    /// As many parts as let a GPU's multiprocessors have 16 warps each, but of 64 keys at least.
+    ExactParts(std::int64_t rows, std::int64_t all_keys, int multiprocessors) {
+        if (rows > 0)
+            count = std::clamp<std::int64_t>(std::min(16 * multiprocessors / rows, all_keys / 64), 1, 64);
+        keys = (all_keys + count - 1) / count;
+    }
+    /// The numbers that they keep.
+    std::int64_t size(std::int64_t rows, std::int64_t value_width) const {
+        return count * rows * (value_width + 2);
+    }
+    void keep_in(C* memory, std::int64_t rows, std::int64_t value_width) {
+        sums = memory;
+        maxima = sums + count * rows * value_width;
+        totals = maxima + count * rows;
+    }
+};
+
+/// Writes a query's result, of which sum(j) is the sum of weighted values, and `total` that of weights, both
+/// relative to the exponential of `maximum`.
+template <class T, class C, class SumOf>
+__device__ void finish_row(const AttentionForward<T>& call, std::int64_t row, int lane, C maximum, C total,
+                           const SumOf& sum) {
+    const AttentionRow at(row, call.shape.heads, call.shape.query_length);
+    T* const out = call.out.at(at.batch, at.time, at.head);
+    for (std::int64_t j = lane; j < call.shape.value_width; j += warp_size)
+        out[j] = rounded<T>(total == C(0) ? C(0) : sum(j) / total);
+    if (call.log_sum_exp != nullptr && lane == 0)
+        call.log_sum_exp[row] = total == C(0) ? -infinity<C> : maximum + log(total);
+}
+
 template <class T>
-__global__ void attention_forward_exact(AttentionForward<T> call) {
+__global__ void attention_forward_exact(AttentionForward<T> call, ExactParts<ComputeOf<T>> parts) {
     using C = ComputeOf<T>;
     const kernel::AttentionShape& shape = call.shape;
     const std::int64_t key_width = shape.key_width, value_width = shape.value_width;
@@ -100,21 +169,25 @@ __global__ void attention_forward_exact(AttentionForward<T> call) {
         reinterpret_cast<C*>(attention_shared_memory()) + own.warp * (key_width + value_width + warp_size);
     C *const sums = query + key_width, *const weights = sums + value_width;
     const std::int64_t rows = shape.batch * shape.heads * shape.query_length;
-    for (std::int64_t row = own.first; row < rows; row += own.step) {
-        const ExactQuery<C> asked(call, row);
+    for (std::int64_t number = own.first; number < rows * parts.count; number += own.step) {
+        // Neighbouring warps have the same part, of rows that may share their keys.
+        const std::int64_t part = number / rows, row = number % rows;
+        ExactQuery<C> asked(call, row);
+        asked.narrow(part * parts.keys, (part + 1) * parts.keys);
         const AttentionRow& at = asked.at;
         load_row(call.queries.at(at.batch, at.time, at.head), key_width, own.lane, query);
         clear_row(value_width, own.lane, sums);
         __syncwarp();
         C maximum = -infinity<C>, total(0);
         for (std::int64_t first = asked.range.begin; first < asked.range.end; first += warp_size) {
+            const int count = rows_until(asked.range.end, first);
+            const C product = products(query, call.keys.at(at.batch, first, asked.key_value_head),
+                                       call.keys.time_stride, count, key_width, own.lane);
             const std::int64_t key = first + own.lane;
             C score = -infinity<C>;
-            if (asked.attends_to(key)) {
-                const C product = dot(query, call.keys.at(at.batch, key, asked.key_value_head), key_width);
+            if (asked.attends_to(key))
                 score =
                     asked.rule.biased(asked.rule.capped(product * asked.rule.scale), C(asked.position - key));
-            }
             const C before = maximum;
             maximum = Maximum()(maximum, reduce_warp(score, Maximum()));
             const C base = maximum == -infinity<C> ? C(0) : maximum;
@@ -123,16 +196,52 @@ __global__ void attention_forward_exact(AttentionForward<T> call) {
             weights[own.lane] = weight;
             for (std::int64_t j = own.lane; j < value_width; j += warp_size) sums[j] *= rescale;
             __syncwarp();
-            const std::int64_t left = asked.range.end - first;
             add_rows(weights, call.values.at(at.batch, first, asked.key_value_head), call.values.time_stride,
-                     left < warp_size ? static_cast<int>(left) : warp_size, value_width, own.lane, sums);
+                     count, value_width, own.lane, sums);
             __syncwarp();
         }
-        T* const out = call.out.at(at.batch, at.time, at.head);
-        for (std::int64_t j = own.lane; j < value_width; j += warp_size)
-            out[j] = rounded<T>(total == C(0) ? C(0) : sums[j] / total);
-        if (call.log_sum_exp != nullptr && own.lane == 0)
-            call.log_sum_exp[row] = total == C(0) ? -infinity<C> : maximum + log(total);
+        if (parts.count == 1) {
+            finish_row(call, row, own.lane, maximum, total, [&](std::int64_t j) { return sums[j]; });
+        } else {
+            if (own.lane == 0) {
+                parts.maxima[number] = maximum;
+                parts.totals[number] = total;
+            }
+            if (!asked.range.empty())  // otherwise the sums are not read
+                for (std::int64_t j = own.lane; j < value_width; j += warp_size)
+                    parts.sums[number * value_width + j] = sums[j];
+        }
+        __syncwarp();
+    }
+}
+
+/// A warp for each row, with a number for each part in shared memory.
+template <class T>
+__global__ void attention_combine_parts(AttentionForward<T> call, ExactParts<ComputeOf<T>> parts) {
+    using C = ComputeOf<T>;
+    const ExactWarp own;
+    C* const weights = reinterpret_cast<C*>(attention_shared_memory()) + own.warp * parts.count;
+    const std::int64_t rows = call.shape.batch * call.shape.heads * call.shape.query_length,
+                       value_width = call.shape.value_width;
+    for (std::int64_t row = own.first; row < rows; row += own.step) {
+        C maximum = -infinity<C>, total(0);
+        for (std::int64_t part = own.lane; part < parts.count; part += warp_size)
+            maximum = Maximum()(maximum, parts.maxima[part * rows + row]);
+        maximum = reduce_warp(maximum, Maximum());
+        const C base = maximum == -infinity<C> ? C(0) : maximum;
+        for (std::int64_t part = own.lane; part < parts.count; part += warp_size) {
+            weights[part] = exp(parts.maxima[part * rows + row] - base);
+            total += weights[part] * parts.totals[part * rows + row];
+        }
+        total = reduce_warp(total, Sum());
+        __syncwarp();
+        finish_row(call, row, own.lane, maximum, total, [&](std::int64_t j) {
+            C sum(0);
+            for (std::int64_t part = 0; part < parts.count; ++part)
+                if (weights[part] != C(0))
+                    sum += weights[part] * parts.sums[(part * rows + row) * value_width + j];
+            return sum;
+        });
         __syncwarp();
     }
 }
@@ -187,21 +296,21 @@ __global__ void attention_grad_queries_exact(AttentionBackward<T> call, const C*
         clear_row(key_width, own.lane, sums);
         __syncwarp();
         for (std::int64_t first = asked.range.begin; first < asked.range.end; first += warp_size) {
+            const T* const keys = call.keys.at(at.batch, first, asked.key_value_head);
+            const T* const values = call.values.at(at.batch, first, asked.key_value_head);
+            const int count = rows_until(asked.range.end, first);
+            const C product = products(query, keys, call.keys.time_stride, count, key_width, own.lane),
+                    grad_weight =
+                        products(grad_out, values, call.values.time_stride, count, value_width, own.lane);
             const std::int64_t key = first + own.lane;
             C gradient(0);
-            if (asked.attends_to(key)) {
-                const C product = dot(query, call.keys.at(at.batch, key, asked.key_value_head), key_width);
-                const C grad_weight =
-                    dot(grad_out, call.values.at(at.batch, key, asked.key_value_head), value_width);
+            if (asked.attends_to(key))
                 gradient = weight_gradient(asked.rule, product, grad_weight, asked.position - key,
                                            call.log_sum_exp[row], delta[row])
                                .product;
-            }
             gradients[own.lane] = gradient;
             __syncwarp();
-            const std::int64_t left = asked.range.end - first;
-            add_rows(gradients, call.keys.at(at.batch, first, asked.key_value_head), call.keys.time_stride,
-                     left < warp_size ? static_cast<int>(left) : warp_size, key_width, own.lane, sums);
+            add_rows(gradients, keys, call.keys.time_stride, count, key_width, own.lane, sums);
             __syncwarp();
         }
         for (std::int64_t j = own.lane; j < key_width; j += warp_size)
@@ -242,6 +351,13 @@ __global__ void attention_grad_keys_values_exact(AttentionBackward<T> call, cons
             const std::int64_t head = at.head * shape.group() + i;
             const tenon::detail::ScoreRule<C> rule(shape, call.options, head);
             for (std::int64_t first = begin; first < end; first += warp_size) {
+                const T* const queries = call.queries.at(at.batch, first, head);
+                const T* const grad_out = call.grad_out.at(at.batch, first, head);
+                const int count = rows_until(end, first);
+                const C product =
+                            products(key_row, queries, call.queries.time_stride, count, key_width, own.lane),
+                        grad_weight = products(value_row, grad_out, call.grad_out.time_stride, count,
+                                               value_width, own.lane);
                 const std::int64_t query = first + own.lane;
                 WeightGradient<C> found{C(0), C(0)};
                 if (query < end) {
@@ -252,21 +368,16 @@ __global__ void attention_grad_keys_values_exact(AttentionBackward<T> call, cons
                         (call.masks.allowed == nullptr || call.masks.allowed_at(at.batch, head, query)[key]);
                     const std::int64_t number = (at.batch * shape.heads + head) * shape.query_length + query;
                     if (sees)
-                        found = weight_gradient(
-                            rule, dot(key_row, call.queries.at(at.batch, query, head), key_width),
-                            dot(value_row, call.grad_out.at(at.batch, query, head), value_width),
-                            tenon::detail::position_of(shape, query) - key, call.log_sum_exp[number],
-                            delta[number]);
+                        found = weight_gradient(rule, product, grad_weight,
+                                                tenon::detail::position_of(shape, query) - key,
+                                                call.log_sum_exp[number], delta[number]);
                 }
                 weights[own.lane] = found.weight;
                 gradients[own.lane] = found.product * rule.scale;
                 __syncwarp();
-                const std::int64_t left = end - first;
-                const int count = left < warp_size ? static_cast<int>(left) : warp_size;
-                add_rows(weights, call.grad_out.at(at.batch, first, head), call.grad_out.time_stride, count,
-                         value_width, own.lane, grad_value);
-                add_rows(gradients, call.queries.at(at.batch, first, head), call.queries.time_stride, count,
-                         key_width, own.lane, grad_key);
+                add_rows(weights, grad_out, call.grad_out.time_stride, count, value_width, own.lane,
+                         grad_value);
+                add_rows(gradients, queries, call.queries.time_stride, count, key_width, own.lane, grad_key);
                 __syncwarp();
             }
         }
@@ -283,11 +394,18 @@ __global__ void attention_grad_keys_values_exact(AttentionBackward<T> call, cons
 
 template <class T>
 void attend_exactly(const AttentionForward<T>& call) {
+    using C = ComputeOf<T>;
     const kernel::AttentionShape& shape = call.shape;
-    launch(attention_forward_exact<T>,
-           exact_grid<ComputeOf<T>>(shape.batch * shape.heads * shape.query_length,
-                                    shape.key_width + shape.value_width + warp_size),
-           call);
+    const std::int64_t rows = shape.batch * shape.heads * shape.query_length,
+                       numbers = shape.key_width + shape.value_width + warp_size;
+    ExactParts<C> parts(rows, shape.key_length, device_properties().multiprocessors);
+    if (parts.count == 1)
+        return launch(attention_forward_exact<T>, exact_grid<C>(rows, numbers), call, parts);
+    const Storage memory(
+        Memory<Cuda>::allocate(static_cast<std::size_t>(parts.size(rows, shape.value_width)) * sizeof(C)));
+    parts.keep_in(static_cast<C*>(memory.data()), rows, shape.value_width);
+    launch(attention_forward_exact<T>, exact_grid<C>(rows * parts.count, numbers), call, parts);
+    launch(attention_combine_parts<T>, exact_grid<C>(rows, parts.count), call, parts);
 }
 
 template <class T>
