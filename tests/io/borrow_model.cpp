@@ -12,9 +12,9 @@
 #include <tenon/files.hpp>
 #include <tenon/io/borrow_model.hpp>
 
-#include "../io/temporary_folder.hpp"
-#include "../io/thrown_message.hpp"
 #include "../support.hpp"
+#include "temporary_folder.hpp"
+#include "thrown_message.hpp"
 
 using namespace tenon;
 
