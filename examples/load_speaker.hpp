@@ -17,11 +17,6 @@
 
 #include "speaker.hpp"
 
-/// Whether a program generates with models of these features: one that compiles kernels apart has them for
-/// some.
-template <class Device, class Features>
-inline constexpr bool generates = true;
-
 template <class Model>
 class SpeakerOf final : public Speaker {
 public:
@@ -62,21 +57,15 @@ std::unique_ptr<Speaker> load_speaker(const std::string& path, const tenon::Arch
     using namespace tenon;
     return visit_architecture(architecture, [&]<class A>(A) -> std::unique_ptr<Speaker> {
         using Features = typename A::Features;
-        if constexpr (!generates<Device, Features>) {
-            throw Error(path + ": expected an architecture that this program has kernels for, got " +
-                        std::string(architecture.name));
-        } else {
-            using Model = Transformer<DynamicTransformer<Features>, Device, P>;
-            TransformerSizes sizes = resolved(architecture.sizes, Features::positions);
-            // Learned positions are all in the file.
-            if (Features::positions != Positions::learned) sizes.context = std::min(sizes.context, context);
-            const auto load = [&]<class Source>(Source source) {
-                return std::make_unique<SpeakerOf<Model>>(sizes,
-                                                          std::make_shared<const Source>(std::move(source)),
-                                                          architecture.names, sampling, seed);
-            };
-            if (path.ends_with(".gguf")) return load(Gguf::open(path));
-            return load(open_checkpoint(path));
-        }
+        using Model = Transformer<DynamicTransformer<Features>, Device, P>;
+        TransformerSizes sizes = resolved(architecture.sizes, Features::positions);
+        // Learned positions are all in the file.
+        if (Features::positions != Positions::learned) sizes.context = std::min(sizes.context, context);
+        const auto load = [&]<class Source>(Source source) {
+            return std::make_unique<SpeakerOf<Model>>(
+                sizes, std::make_shared<const Source>(std::move(source)), architecture.names, sampling, seed);
+        };
+        if (path.ends_with(".gguf")) return load(Gguf::open(path));
+        return load(open_checkpoint(path));
     });
 }
