@@ -2,9 +2,9 @@
 
 usage: tokenizer_speed.py PROGRAM TEXT GPT2_FOLDER CL100K_FOLDER [TOKENIZER_JSON...]
 PROGRAM: the compiled tokenizer_speed.cpp; GPT2_FOLDER holds vocab.json and merges.txt, CL100K_FOLDER
-cl100k_base.tiktoken and encoding.json; each TOKENIZER_JSON is loaded. Needs tiktoken and tokenizers. Each runs in
-turn, on one thread unless it says otherwise; medians of three runs, after checking that the counts of ids agree.
-Ratios above 1: tenon is faster.
+cl100k_base.tiktoken and encoding.json; each TOKENIZER_JSON is loaded. Needs tiktoken and tokenizers. They take turns in
+each of five rounds, so that all of them have the machine's fast and slow minutes; on one thread unless it says
+otherwise. Medians of all runs, after checking that the counts of ids agree. Ratios above 1: tenon is faster.
 """
 import base64, json, os, statistics, subprocess, sys, time
 
@@ -14,24 +14,33 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import tiktoken
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
-RUNS = 3
+ROUNDS = 5
+RUNS = 3  # of tenon, in each round
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 
 
-def median_of(run):
-    seconds = []
-    for _ in range(RUNS):
-        begin = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds)
+def seconds_of(run):
+    begin = time.perf_counter()
+    run()
+    return time.perf_counter() - begin
 
 
 def tenon(program, *arguments):
-    """What the program printed: medians of seconds, or numbers."""
+    """What the program printed: numbers of seconds, or others, by their names."""
     output = subprocess.run([program, *arguments, str(RUNS)], capture_output=True, text=True, check=True).stdout
     lines = (line.split(": ") for line in output.splitlines())
-    return {name: statistics.median(map(float, values.split())) for name, values in lines}
+    return {name: [float(value) for value in values.split()] for name, values in lines}
+
+
+def medians_of(own, **others):
+    """Rounds in which tenon and the others take turns: the medians of what each of them took."""
+    runs = {}
+    for _ in range(ROUNDS):
+        for name, values in own().items():
+            runs.setdefault(name, []).extend(values)
+        for name, run in others.items():
+            runs.setdefault(name, []).append(seconds_of(run))
+    return {name: statistics.median(values) for name, values in runs.items()}
 
 
 def byte_alphabet():
@@ -86,20 +95,20 @@ def compare_encoding(program, name, path, text_path, peers):
     text = open(text_path, encoding="utf-8", newline="").read()
     megabytes = os.path.getsize(text_path) / 1e6
     reference, fast = peers
-    own = tenon(program, "encode", path, text_path)
+    # Hugging Face's takes longer for one long text than for its documents.
+    documents = [text[at : at + 4000] for at in range(0, len(text), 4000)]
+    own = medians_of(lambda: tenon(program, "encode", path, text_path),
+                     tiktoken=lambda: reference.encode_ordinary(text),
+                     tokenizers=lambda: fast.encode_batch_fast(documents, add_special_tokens=False))
     count = len(reference.encode_ordinary(text))
     if own["tokens"] != count:
         sys.exit(f"{name}: expected {count} tokens, got {own['tokens']:.0f}")
-    # Hugging Face's takes longer for one long text than for its documents.
-    documents = [text[at : at + 4000] for at in range(0, len(text), 4000)]
-    reference_seconds = median_of(lambda: reference.encode_ordinary(text))
-    fast_seconds = median_of(lambda: fast.encode_batch_fast(documents, add_special_tokens=False))
-    seconds = own["one text, 1 thread"]
+    seconds, reference_seconds, fast_seconds = own["one text, 1 thread"], own["tiktoken"], own["tokenizers"]
     print(f"{name}: tenon {megabytes / seconds:.1f} MB/s (again {megabytes / own['again, 1 thread']:.1f}), tiktoken {megabytes / reference_seconds:.2f} MB/s, tokenizers"
           f" {megabytes / fast_seconds:.2f} MB/s; ratios {reference_seconds / seconds:.1f} and {fast_seconds / seconds:.1f};"
           f" 2 threads {own['documents, 1 thread'] / own['documents, 2 threads']:.2f} x one on documents,"
           f" {seconds / own['one text, 2 threads']:.2f} x on one text", flush=True)
-    letter = tenon(program, "letter", path)["letter"]
+    letter = statistics.median(tenon(program, "letter", path)["letter"])
     print(f"{name}: a megabyte of one letter {1 / letter:.1f} MB/s, per byte {letter * megabytes / seconds:.2f} x the text's",
           flush=True)
 
@@ -109,9 +118,9 @@ def main():
     compare_encoding(program, "GPT-2", gpt2, text, gpt2_peers(gpt2))
     compare_encoding(program, "cl100k", f"{cl100k}/cl100k_base.tiktoken", text, cl100k_peers(cl100k))
     for path in files:
-        own = tenon(program, "load", path)["load"]
-        other = median_of(lambda: Tokenizer.from_file(path))
-        print(f"{path}: loaded in {own:.3f} s, by tokenizers in {other:.3f} s; {own / other:.2f} x", flush=True)
+        own = medians_of(lambda: tenon(program, "load", path), tokenizers=lambda: Tokenizer.from_file(path))
+        print(f"{path}: loaded in {own['load']:.3f} s, by tokenizers in {own['tokenizers']:.3f} s;"
+              f" {own['load'] / own['tokenizers']:.2f} x", flush=True)
 
 
 if __name__ == "__main__":
