@@ -173,7 +173,7 @@ TEST_CASE("a text of megabytes has the same ids from several threads as from one
     const Tokenizer tokenizer = rich_tokenizer({"<|end|>"});
     std::mt19937 generator(7);
     std::string text;
-    // More than the two megabytes from which on parts are shared out.
+    // Some nine parts, which threads share out.
     while (text.size() < std::size_t{9} << 18)
         text += tokenizer_tests::random_text(generator, tokenizer_tests::text_parts(), 500) + "<|end|>";
     const int before = tenon::thread_count();

@@ -10,6 +10,7 @@
 
 #include "encoded.hpp"
 #include "tenon/core/error.hpp"
+#include "tenon/core/parallel.hpp"
 #include "tenon/tokenizer/post_processors.hpp"
 #include "tenon/tokenizer/pre_tokenizers.hpp"
 #include "tenon/tokenizer/word_level.hpp"
@@ -127,4 +128,21 @@ TEST_CASE("an error in a batch is the caller's") {
     CHECK_THROWS_WITH_AS(words().encode_batch(texts, {.refuse_invalid_utf8 = true}),
                          "expected text in UTF-8, got other bytes at byte 0", Error);
     CHECK(words().encode_ids_batch(texts)[1] == Ids{1, 0, 2});
+}
+
+TEST_CASE("a word without a token is an error to whoever encodes a long text, on any number of threads") {
+    TokenizerParts parts{WordLevel(vocabulary_of({"a"}), "[UNK]")};
+    parts.pre_tokenizer = {pre_tokenizer::WhitespaceSplit{}};
+    const Tokenizer tokenizer(std::move(parts));
+    std::string text;
+    for (int i = 0; i < 1 << 20; ++i) text += "a ";
+    const int before = thread_count();
+    for (const int threads : {1, 3}) {
+        set_thread_count(threads);
+        CHECK(tokenizer.encode_ids(text) == Ids(1 << 20, 0));
+        std::string wrong = text;
+        wrong[text.size() / 4] = 'b';
+        CHECK_THROWS_AS(tokenizer.encode_ids(wrong), Error);
+    }
+    set_thread_count(before);
 }

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <mutex>
 #include <span>
 #include <utility>
 #include <vector>
+
+#include "tenon/core/huge_pages.hpp"
 
 namespace tenon::detail {
 
@@ -15,15 +18,12 @@ template <class Element>
 class JoinedParts {
 public:
     /// Makes room for about so many elements.
-    JoinedParts(std::size_t parts, std::size_t elements) : waiting_(parts), is_made_(parts) {
-        joined_.reserve(elements);
-    }
+    explicit JoinedParts(std::size_t elements) { reserve_in_huge_pages(joined_, elements); }
 
     void add(std::size_t part, std::span<const Element> elements) {
         std::unique_lock lock(mutex_);
         if (is_joining_ || part != next_) {
-            waiting_[part].assign(elements.begin(), elements.end());
-            is_made_[part] = true;
+            waiting_.try_emplace(part, elements.begin(), elements.end());
             return;
         }
         is_joining_ = true;
@@ -31,10 +31,10 @@ public:
         lock.unlock();
         append(elements);
         lock.lock();
-        while (next_ < waiting_.size() && is_made_[next_]) {
-            const std::vector<Element> next = std::move(waiting_[next_++]);
+        while (const auto next = waiting_.extract(next_)) {
+            ++next_;
             lock.unlock();
-            append(next);
+            append(next.mapped());
             lock.lock();
         }
         is_joining_ = false;
@@ -49,9 +49,8 @@ private:
     }
 
     std::mutex mutex_;
-    std::vector<std::vector<Element>> waiting_;
-    std::vector<bool> is_made_;
-    std::size_t next_ = 0;  // the part to append
+    std::map<std::size_t, std::vector<Element>> waiting_;  // those made before their turn
+    std::size_t next_ = 0;                                 // the part to append
     bool is_joining_ = false;
     std::vector<Element> joined_;  // of who joins
 };

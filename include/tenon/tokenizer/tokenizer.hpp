@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "tenon/core/error.hpp"
+#include "tenon/core/huge_pages.hpp"
 #include "tenon/core/parallel.hpp"
 #include "tenon/tokenizer/byte_level.hpp"
 #include "tenon/tokenizer/encoding.hpp"
@@ -251,7 +253,7 @@ private:
     void encode_part(std::string_view part, const EncodeOptions& options, bool begins_text, bool ends_text,
                      detail::EncodeState& state) const {
         std::vector<TokenId>& ids = state.tokens.ids;
-        ids.reserve(part.size() / 2 + 8);
+        detail::reserve_in_huge_pages(ids, part.size() / 2 + 8);
         if (options.add_special_tokens && begins_text) ids = surroundings().before;
         pipeline().encode(part, options.special_tokens, state, nullptr, begins_text);
         if (options.add_special_tokens && ends_text)
@@ -268,32 +270,44 @@ private:
         return ids;
     }
 
-    /// The ids of a text, of which several threads encode parts if it is long.
-    std::vector<TokenId> encode_parts(const std::string_view whole, const EncodeOptions& options) const {
-        std::string_view text = whole;
-        // So small that no thread waits long for another's last part.
-        constexpr std::size_t part_size = std::size_t{1} << 18;
-        std::vector<std::string_view> parts;
-        if (thread_count() > 1 && options.special_tokens == SpecialTokens::recognized) {
-            while (text.size() > 2 * part_size) {
-                const std::size_t cut = pipeline().last_cut(text.substr(0, part_size));
-                if (cut == 0) break;
-                parts.push_back(text.substr(0, cut));
-                text.remove_prefix(cut);
+    /// The ids of a text, of which several threads encode parts if it is long: each cuts off the next when it
+    /// is through with one.
+    std::vector<TokenId> encode_parts(const std::string_view text, const EncodeOptions& options) const {
+        const bool is_cut = thread_count() > 1 && options.special_tokens == SpecialTokens::recognized;
+        if (!is_cut || text.size() <= 2 * part_size) return encode_part(text, options, true, true);
+        detail::JoinedParts<TokenId> ids(text.size() / 2 + 8);
+        std::mutex mutex;
+        std::string_view rest = text;
+        std::size_t parts = 0;
+        bool is_done = false;
+        parallel_for_each(thread_count(), [&](std::int64_t) {
+            while (true) {
+                std::unique_lock lock(mutex);
+                if (is_done) return;
+                const std::size_t cut =
+                    rest.size() > 2 * part_size ? pipeline().last_cut(rest.substr(0, part_size)) : 0;
+                const bool ends_text = is_done = cut == 0;
+                const std::string_view part = rest.substr(0, ends_text ? rest.size() : cut);
+                rest.remove_prefix(part.size());
+                const std::size_t number = parts++;
+                lock.unlock();
+                try {
+                    core_->states.lend([&](detail::EncodeState& state) {
+                        encode_part(part, options, number == 0, ends_text, state);
+                        ids.add(number, state.tokens.ids);
+                    });
+                } catch (...) {
+                    lock.lock();
+                    is_done = true;
+                    throw;
+                }
             }
-        }
-        if (parts.empty()) return encode_part(text, options, true, true);
-        parts.push_back(text);
-        detail::JoinedParts<TokenId> ids(parts.size(), whole.size() / 2 + 8);
-        parallel_for_each(static_cast<std::int64_t>(parts.size()), [&](std::int64_t task) {
-            const auto i = static_cast<std::size_t>(task);
-            core_->states.lend([&](detail::EncodeState& state) {
-                encode_part(parts[i], options, i == 0, i + 1 == parts.size(), state);
-                ids.add(i, state.tokens.ids);
-            });
         });
         return std::move(ids).joined();
     }
+
+    // So small that no thread waits long for another's last part.
+    static constexpr std::size_t part_size = std::size_t{1} << 18;
 
     /// With `is_whole` false, more text may follow.
     static void require_utf8(std::string_view text, const EncodeOptions& options, bool is_whole = true) {
