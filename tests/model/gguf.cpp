@@ -9,14 +9,18 @@
 #include <tenon/files.hpp>
 #include <tenon/model/architectures.hpp>
 
+#include "../gguf_architecture.hpp"
 #include "../gguf_file.hpp"
 #include "../io/temporary_folder.hpp"
 #include "../support.hpp"
 #include "tenon/model/gguf_form.hpp"
 
 using namespace tenon;
+using support::architecture_of;
 using support::Device;
 using support::GgufFile;
+using support::parsed;
+using support::refusal_of;
 
 namespace {
 
@@ -58,21 +62,6 @@ GgufFile tiny_keys() {
         .integer("llama.rope.dimension_count", 8)
         .real("llama.rope.freq_base", 500)
         .real("llama.attention.layer_norm_rms_epsilon", 1e-6f);
-}
-
-Architecture architecture_of(const GgufFile& file) {
-    const std::string bytes = file.bytes();
-    return find_architecture(
-        OwnedConfiguration(Gguf::parse(std::as_bytes(std::span(bytes)), "f.gguf")).table());
-}
-
-std::string refusal_of(const GgufFile& file) {
-    try {
-        architecture_of(file);
-    } catch (const FileError& error) {
-        return error.what();
-    }
-    return "";
 }
 
 }  // namespace
@@ -119,7 +108,7 @@ TEST_CASE("a GGUF file of another model: every difference is in the message") {
                                   .tensor("token_embd.weight", {5, 16}, 0, std::string(320, '\0'))
                                   .tensor("rope_turns.weight", {4}, 0, std::string(16, '\0'))
                                   .bytes();
-    const Gguf file = Gguf::parse(std::as_bytes(std::span(bytes)), "f.gguf");
+    const Gguf file = parsed(bytes);
     const Architecture found = find_architecture(OwnedConfiguration(file).table());
     CHECK(found.sizes.tied);
     Open model(found.sizes);
@@ -166,9 +155,10 @@ TEST_CASE("an architecture's numbers from a GGUF file's metadata") {
     CHECK(gpt2.sizes.norm_epsilon == 0.5);
     CHECK(gpt2.sizes.tied);
     CHECK(checkpoint_name(gpt2.names, "blocks.3.attention.key.bias") == "blk.3.attn_qkv.bias");
-    CHECK_FALSE(architecture_of(GgufFile().text("general.architecture", "rwkv")));
-    CHECK_FALSE(architecture_of(
-        GgufFile().integer("d_model", 1).integer("model_type", 1).text("general.architecture", "cs336")));
+    CHECK(refusal_of(GgufFile().text("general.architecture", "rwkv")).ends_with(", bert, got rwkv"));
+    CHECK(refusal_of(
+              GgufFile().integer("d_model", 1).integer("model_type", 1).text("general.architecture", "cs336"))
+              .ends_with(", bert, got cs336"));
 }
 
 TEST_CASE("rotary positions of a GGUF file") {
@@ -225,8 +215,7 @@ TEST_CASE("architectures that share a name in GGUF files, and layers that differ
     const std::string bytes = keys("rwkv").bytes();
     std::string message;
     try {
-        require_architecture(
-            OwnedConfiguration(Gguf::parse(std::as_bytes(std::span(bytes)), "f.gguf")).table());
+        require_architecture(OwnedConfiguration(parsed(bytes)).table());
     } catch (const FileError& error) {
         message = error.what();
     }

@@ -14,29 +14,18 @@
 #include <tenon/model/architectures.hpp>
 #include <tenon/model/transformer.hpp>
 
+#include "../gguf_architecture.hpp"
 #include "../gguf_file.hpp"
 #include "../support.hpp"
 
 using namespace tenon;
+using support::architecture_of;
 using support::Device;
 using support::GgufFile;
+using support::parsed;
+using support::refusal_of;
 
 namespace {
-
-Gguf parsed(const std::string& bytes) { return Gguf::parse(std::as_bytes(std::span(bytes)), "f.gguf"); }
-
-Architecture architecture_of(const GgufFile& file) {
-    return require_architecture(OwnedConfiguration(parsed(file.bytes())).table());
-}
-
-std::string refusal_of(const GgufFile& file) {
-    try {
-        architecture_of(file);
-    } catch (const FileError& error) {
-        return error.what();
-    }
-    return "";
-}
 
 /// Adds a tensor whose elements are 0, 1, 2, ….
 void count(GgufFile& file, const std::string& name, const std::vector<std::uint64_t>& shape) {

@@ -32,15 +32,29 @@ struct Exponent {
     }
 };
 
-/// Returns the first of `count` elements that is not finite; -1: none.
+/// The element i of a file's bytes, which may not be aligned.
 template <class T>
-std::int64_t first_not_finite(const T* elements, std::int64_t count) {
+T element_at(const std::byte* bytes, std::int64_t i) {
+    T element;
+    std::memcpy(&element, bytes + i * static_cast<std::int64_t>(sizeof(T)), sizeof(T));
+    return element;
+}
+
+/// Returns the first of `count` elements of type T that is not finite; -1: none.
+template <class T>
+std::int64_t first_not_finite(const std::byte* elements, std::int64_t count) {
     using E = Exponent<T>;
     typename E::Bits most = 0;
-    for (std::int64_t i = 0; i < count; ++i) most = std::max(most, E::of(elements[i]));
+    for (std::int64_t i = 0; i < count; ++i) most = std::max(most, E::of(element_at<T>(elements, i)));
     if (most != E::greatest) return -1;
-    return std::find_if(elements, elements + count, [](T number) { return E::of(number) == E::greatest; }) -
-           elements;
+    for (std::int64_t i = 0;; ++i)
+        if (E::of(element_at<T>(elements, i)) == E::greatest) return i;
+}
+
+/// The same of elements in their place.
+template <class T>
+std::int64_t first_not_finite(const T* elements, std::int64_t count) {
+    return first_not_finite<T>(reinterpret_cast<const std::byte*>(elements), count);
 }
 
 /// Elements as T, each `step` after the last. Returns the first that is not finite as a T; -1: none.
@@ -48,9 +62,7 @@ template <class From, class T>
 std::int64_t convert_elements(const std::byte* from, std::int64_t count, T* to, std::int64_t step) {
     using E = Exponent<T>;
     const auto convert = [&](std::int64_t i) {
-        From element;  // files may not align
-        std::memcpy(&element, from + i * static_cast<std::int64_t>(sizeof(From)), sizeof(From));
-        return static_cast<T>(static_cast<ComputeOf<From>>(element));
+        return static_cast<T>(static_cast<ComputeOf<From>>(element_at<From>(from, i)));
     };
     typename E::Bits most = 0;
     const auto write_all = [&](std::int64_t distance) {
