@@ -23,7 +23,7 @@ Tensor<StoredReal, S> stored(const Tensor<T, S>& x) {
 
 /// Random numbers of H, as they are and as floats.
 template <class H, class S>
-struct Weights {
+struct Forms {
     Tensor<H, S> narrow = support::numbers<H, S>(1);
     Tensor<float, S> wide = cast<float>(narrow);
     Tensor<StoredReal, S> matrix = stored(narrow);
@@ -34,7 +34,7 @@ constexpr MatmulOptions right{.transpose_right = true};
 }  // namespace
 
 TEST_CASE_TEMPLATE("products", H, float, bf16, f16) {
-    const Weights<H, Shape<35, 50>> of;
+    const Forms<H, Shape<35, 50>> of;
     const auto check = [&]<int rows>(std::integral_constant<int, rows>) {
         const auto x = support::numbers<float, Shape<rows, 50>>(2);
         const auto y = support::numbers<float, Shape<rows, 35>>(3);
@@ -54,7 +54,7 @@ TEST_CASE_TEMPLATE("products", H, float, bf16, f16) {
 
 TEST_CASE_TEMPLATE("products with a matrix for each head, as latent attention has them", H, float, bf16,
                    f16) {
-    const Weights<H, Shape<21, 40>> of;
+    const Forms<H, Shape<21, 40>> of;
     const auto by_head = split_axis<0, 3, 7>(of.matrix), wide_by_head = split_axis<0, 3, 7>(of.wide);
     const auto x = support::numbers<float, Shape<3, 2, 40>>(2);
     const auto y = support::numbers<float, Shape<3, 2, 7>>(3);
@@ -65,23 +65,23 @@ TEST_CASE_TEMPLATE("products with a matrix for each head, as latent attention ha
 }
 
 TEST_CASE_TEMPLATE("products of groups", H, float, bf16, f16) {
-    const Weights<H, Shape<3, 20, 33>> of;
+    const Forms<H, Shape<3, 20, 33>> of;
     const auto x = support::numbers<float, Shape<40, 33>>(2);
     const auto begins = Tensor<std::int32_t, Shape<4>>::of({1, 3, 3, 38});
     CHECK(values(grouped_matmul(x, of.matrix, begins)) == values(grouped_matmul(x, of.wide, begins)));
 }
 
 TEST_CASE_TEMPLATE("lookups", H, float, bf16, f16) {
-    const Weights<H, Shape<9, 37>> of;
+    const Forms<H, Shape<9, 37>> of;
     const auto ids = Tensor<std::int32_t, Shape<2, 3>>::of({8, 0, 3, 3, 7, 1});
     const auto rows = embedding(of.matrix, ids);
-    static_assert(std::same_as<decltype(rows)::value_type, float>);
+    static_assert(std::same_as<typename decltype(rows)::value_type, float>);
     CHECK(values(rows) == values(embedding(of.wide, ids)));
     CHECK_THROWS_AS(embedding(of.matrix, Tensor<std::int32_t, Shape<1>>::of({9})), Error);
 }
 
 TEST_CASE_TEMPLATE("losses of lazy logits", H, float, bf16, f16) {
-    const Weights<H, Shape<2100, 24>> of;  // of two chunks
+    const Forms<H, Shape<2100, 24>> of;  // of two chunks
     const auto x = support::numbers<float, Shape<3, 24>>(2);
     const auto targets = Tensor<std::int32_t, Shape<3>>::of({2099, 0, 700});
     CHECK(values(token_losses(Logits(x, of.matrix), targets)) ==
@@ -92,7 +92,7 @@ TEST_CASE("parameters") {
     const Parameter<StoredReal, Shape<4, 6>, Cpu, Untracked> own(Role::matrix);
     CHECK(own.type == ElementType::f32);
     Parameter<StoredReal, Shape<4, 6>, Cpu, Untracked> parameter(Role::matrix);
-    const Weights<bf16, Shape<4, 6>> of;
+    const Forms<bf16, Shape<4, 6>> of;
     parameter.type = ElementType::bf16;
     parameter.storage = of.narrow.storage();
     parameter.data = of.narrow.data();
