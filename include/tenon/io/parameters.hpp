@@ -350,7 +350,7 @@ void read_parameters_of(const std::vector<PlacedTensor<Entry>>& tensors, const s
 template <class Model, class Entry>
 void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
     using Types = ParameterTypes<typename Model::Value, typename Model::Device, tenon::MasterOf<Model>,
-                                 WeightOf<typename Model::Precision>>;
+                                 tenon::WeightOf<typename Model::Precision>>;
     read_parameters_of<Types>(tensors, where);
 }
 
@@ -390,6 +390,7 @@ template <class Model, class Source>
 void load_parameters(Model& model, const Source& source, const CheckpointNames& names) {
     const auto tensors = detail::placed_tensors(model, source, names);
     for_each_parameter(model, [](std::string_view, ParameterBase& parameter) {
+        if (parameter.takes_type) parameter.storage = {};  // what it has may be of another type
         if (!parameter.storage) parameter.data = nullptr;  // borrowed: not the model's to write
     });
     detail::take_types(tensors);

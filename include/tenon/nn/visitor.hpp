@@ -87,7 +87,7 @@ namespace detail {
 /// Whether a model's matrices are of the types that a file has.
 template <class Model>
 inline constexpr bool has_stored_weights = requires {
-    requires std::same_as<WeightOf<typename Model::Precision>, StoredReal>;
+    requires std::same_as<tenon::WeightOf<typename Model::Precision>, StoredReal>;
 };
 
 }  // namespace detail
