@@ -115,7 +115,7 @@ int main(int count, char** values) {
         // The tokenizer is read while the model is.
         std::future<TimedTokenizer> reading = std::async(std::launch::async, timed_tokenizer, path);
         const Timer model_timer;
-        const auto speaker = load_speaker<Cpu, F32>(path, architecture, context, sampling, drawing);
+        const auto speaker = load_speaker<Cpu, StoredWeights>(path, architecture, context, sampling, drawing);
         const double model_seconds = model_timer.seconds();
         TimedTokenizer tokenizer = reading.get();
         std::fprintf(

@@ -3,4 +3,4 @@
 
 #include "generate.hpp"
 
-int main(int count, char** values) { return generate<tenon::Cpu, tenon::F32>(count, values); }
+int main(int count, char** values) { return generate<tenon::Cpu, tenon::StoredWeights>(count, values); }

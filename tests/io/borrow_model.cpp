@@ -26,6 +26,7 @@ struct Large : Llama::Features {
 };
 using Model = Transformer<Large>;
 using Narrow = Transformer<Large, Cpu, PureBf16>;
+using Stored = Transformer<Large, Cpu, StoredWeights>;
 
 template <class M>
 std::vector<float> elements(M& model) {
@@ -38,7 +39,8 @@ std::vector<float> elements(M& model) {
 }
 
 /// The logits of a few tokens.
-std::vector<double> logits(const Model& model) {
+template <class M>
+std::vector<double> logits(const M& model) {
     const auto ids = Tensor<std::int32_t, Shape<1, 4>>::of({1, 3071, 17, 2});
     return support::values(model(ids).tensor());
 }
@@ -105,6 +107,38 @@ TEST_CASE("of a file of 16 bits all is converted, whatever piece it is in") {
     CHECK(elements(narrow) == elements(saved.model));
 }
 
+TEST_CASE("a model of StoredWeights leaves matrices of 16 bits in the file, and computes in f32") {
+    SavedModel<Narrow> saved;
+    const Safetensors file = saved.open();
+    const Model loaded = load_model<Model>(sizes, file, Llama::names);
+    Memory<Cpu>::reset_peak();
+    const std::size_t before = Memory<Cpu>::used_bytes();
+    Stored borrowed = borrow_model<Stored>(sizes, file, Llama::names);
+    CHECK(Memory<Cpu>::peak_bytes() - before < 100'000);  // of 7 MB; gains are its own, too
+    CHECK(borrowed.embedding.data == file.at(table).bytes.data());
+    for_each_parameter(borrowed, [](std::string_view name, ParameterBase& parameter) {
+        CAPTURE(name);
+        const bool is_matrix = parameter.role != Role::gain;
+        CHECK(parameter.type == (is_matrix ? ElementType::bf16 : ElementType::f32));
+        CHECK(bool(parameter.storage) != is_matrix);
+    });
+    CHECK(logits(borrowed) == logits(loaded));
+
+    // It is saved as it is.
+    const TemporaryFolder folder;
+    save_parameters(borrowed, folder / "again", Llama::names);
+    const Safetensors again = Safetensors::open(folder / "again");
+    CHECK(again.at(table).type == ElementType::bf16);
+    CHECK(std::memcmp(again.at(table).bytes.data(), file.at(table).bytes.data(),
+                      file.at(table).bytes.size()) == 0);
+
+    // Loaded from another file, it has that file's types.
+    SavedModel<Model> other;
+    load_parameters(borrowed, other.open(), Llama::names);
+    CHECK(borrowed.embedding.type == ElementType::f32);
+    CHECK(logits(borrowed) == logits(other.model));
+}
+
 TEST_CASE("what is not finite is refused by name and first element, borrowed or loaded") {
     const float bad[] = {std::nanf(""), HUGE_VALF, -HUGE_VALF};
     for (const float value : bad) {
@@ -133,6 +167,7 @@ TEST_CASE("the same in 16 bits") {
         const std::string message =
             saved.path() + ": " + table + ": expected finite elements, got another at element 3145727";
         CHECK(thrown_message([&] { borrow_model<Narrow>(sizes, file, Llama::names); }) == message);
+        CHECK(thrown_message([&] { borrow_model<Stored>(sizes, file, Llama::names); }) == message);
         CHECK(thrown_message([&] { borrow_model<Model>(sizes, file, Llama::names); }) == message);
     }
 }

@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include <tenon/core/element.hpp>
 #include <tenon/op/matmul/product.hpp>
 
 using tenon::kernel::MatrixView;
@@ -157,4 +158,49 @@ TEST_CASE("without accumulation what c held does not matter, not even when it is
             for (const float number : c) REQUIRE(number == static_cast<float>(depth));
         }
     }
+}
+
+namespace {
+
+/// Compares the product with a right factor of 16 bits with that of the factor's elements as floats.
+template <class H>
+void check_halves(std::int64_t rows, std::int64_t columns, std::int64_t depth, Layout a_layout,
+                  Layout b_layout, bool accumulate) {
+    const Matrix<float> a(rows, depth, a_layout, 1);
+    Matrix<float> wide(depth, columns, b_layout, 2);
+    // Exactly as much memory as the view reaches, here too.
+    std::vector<H> halves;
+    for (float& number : wide.memory) number = static_cast<float>(halves.emplace_back(number));
+    const MatrixView<const H> narrow{halves.data(), wide.view.row_stride, wide.view.column_stride};
+    Matrix<float> expected(rows, columns, Layout::row_major, 3), c(rows, columns, Layout::row_major, 3);
+    tenon::kernel::matrix_product(rows, columns, depth, a.constant(), wide.constant(), expected.view,
+                                  accumulate, 0.75f);
+    tenon::kernel::matrix_product(rows, columns, depth, a.constant(), narrow, c.view, accumulate, 0.75f);
+    INFO(rows, " x ", depth, " x ", columns, " layouts ", int(a_layout), int(b_layout));
+    CHECK(std::memcmp(expected.memory.data(), c.memory.data(), c.memory.size() * sizeof(float)) == 0);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("a right factor of 16 bits gives, to the last bit, what its elements as floats do", H,
+                   tenon::bf16, tenon::f16) {
+    const int before = tenon::thread_count();
+    const Layout layouts[] = {Layout::row_major, Layout::column_major, Layout::apart};
+    for (const int threads : {1, 2}) {
+        tenon::set_thread_count(threads);
+        for (const Layout a : layouts) {
+            for (const Layout b : layouts) {
+                for (const std::int64_t rows : {1, 2, 5, 12, 13, 33})
+                    for (const std::int64_t columns : {1, 3, 12, 16, 49, 101})
+                        for (const std::int64_t depth : {0, 1, 15, 16, 50})
+                            check_halves<H>(rows, columns, depth, a, b, (rows + columns) % 2 == 0);
+                // Larger than the blocks, and shared out.
+                check_halves<H>(1, 1031, 1111, a, b, false);
+                check_halves<H>(4, 1031, 333, a, b, true);
+                check_halves<H>(70, 531, 1000, a, b, true);
+                check_halves<H>(300, 3, 700, a, b, false);
+            }
+        }
+    }
+    tenon::set_thread_count(before);
 }

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <concepts>
+#include <type_traits>
 #include <utility>
 
 #include <tenon/autograd/tape.hpp>
 #include <tenon/core/element_type.hpp>
+#include <tenon/core/stored_elements.hpp>
 
 namespace tenon {
 
@@ -59,8 +62,8 @@ private:
 /// A parameter with its shape erased to values: what optimizers, counting, loading and saving work on.
 class ParameterBase {
 public:
-    ParameterBase(Role role, ElementType type, const Extents& extents)
-        : role(role), type(type), extents(extents) {}
+    ParameterBase(Role role, ElementType type, const Extents& extents, bool takes_type = false)
+        : role(role), type(type), takes_type(takes_type), extents(extents) {}
     ParameterBase(const ParameterBase&) = delete;
     ParameterBase(ParameterBase&&) = default;
 
@@ -68,7 +71,9 @@ public:
     [[gnu::noinline]] std::int64_t size() const { return extents.count(); }
 
     const Role role;
-    const ElementType type;
+    ElementType type;
+    /// Whether the type may become a file's, f32, bf16 or f16, before there is memory.
+    const bool takes_type;
     const Extents extents;
     Storage storage;
     void* data = nullptr;
@@ -79,8 +84,10 @@ public:
 
 /// A trained tensor, with the place where its gradient gathers if Tracking is `Tracked`. Its elements are
 /// uninitialized until the model that it belongs to initializes or loads them. It stands for its tensor
-/// wherever an operation or an expression takes one.
-template <Real T, class S, class D = Cpu, class Tracking = Tracked>
+/// wherever an operation or an expression takes one. One of StoredReal has f32, unless a file that it is
+/// loaded from has another type.
+template <class T, class S, class D = Cpu, class Tracking = Tracked>
+    requires(Real<T> || std::same_as<T, StoredReal>)
 class Parameter : public ParameterBase {
 public:
     using value_type = T;
@@ -89,11 +96,11 @@ public:
     using tensor_type = Tensor<T, S, D, Tracking>;
 
     explicit Parameter(Role role, const Extents& extents = S::codes)
-        : ParameterBase(role, element_type_of<T>(), extents) {
+        : ParameterBase(role, element_type_of<ElementOf>(), extents, is_stored) {
         if (!may_convert(extents, S::codes) || !extents.all_exact())
             throw_mismatch<mismatch::assignment>(extents, S::codes);
         if (!UnallocatedParameters::is_active()) {
-            storage = Storage(Memory<D>::allocate(detail::bytes_of(extents, sizeof(T))));
+            storage = Storage(Memory<D>::allocate(detail::bytes_of(extents, size_of(type))));
             data = storage.data();
         }
         if constexpr (Tracking::is_tracked) {
@@ -110,13 +117,13 @@ public:
 
     tensor_type tensor() const {
         if constexpr (Tracking::is_tracked)
-            return {storage, static_cast<T*>(data), extents, {}, Tracked(gradient)};
+            return {storage, elements(), extents, {}, Tracked(gradient)};
         else
-            return {storage, static_cast<T*>(data), extents};
+            return {storage, elements(), extents};
     }
 
     /// The values, outside of differentiation.
-    Tensor<T, S, D> value() const { return {storage, static_cast<T*>(data), extents}; }
+    Tensor<T, S, D> value() const { return {storage, elements(), extents}; }
 
     /// What backward passes have added up since the gradient was last cleared; zeros if none has. The tensor
     /// shares the gradient's memory: later passes may change it, unless it is cloned.
@@ -134,6 +141,17 @@ public:
     /// Forgets the gradient; the next contribution overwrites it.
     void clear_gradient() {
         if (gradient) gradient->written = false;
+    }
+
+private:
+    static constexpr bool is_stored = std::same_as<T, StoredReal>;
+    using ElementOf = std::conditional_t<is_stored, float, T>;  // without a file
+
+    PointerTo<T> elements() const {
+        if constexpr (is_stored)
+            return {data, type};
+        else
+            return static_cast<T*>(data);
     }
 };
 

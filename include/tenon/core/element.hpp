@@ -68,9 +68,14 @@ inline constexpr bool is_half = std::same_as<T, bf16> || std::same_as<T, f16>;
 template <class T>
 concept Real = std::same_as<T, float> || std::same_as<T, double> || is_half<T>;
 
+/// A real number of a type that is known at run time alone: f32, bf16 or f16, as a file has it. Tensors of
+/// such are read where they lie, by what takes a matrix of weights on the CPU (products with floats, lookups
+/// of rows), without a gradient.
+struct StoredReal {};
+
 /// Elements a tensor may hold: reals, and the integers that token ids and indices are.
 template <class T>
-concept Element = Real<T> || std::integral<T>;
+concept Element = Real<T> || std::integral<T> || std::same_as<T, StoredReal>;
 
 namespace detail {
 template <class T>
@@ -78,13 +83,14 @@ struct Compute {
     using type = T;
 };
 template <class T>
-    requires is_half<T>
+    requires(is_half<T> || std::same_as<T, StoredReal>)
 struct Compute<T> {
     using type = float;
 };
 }  // namespace detail
 
-/// The type that arithmetic on T is done in, and that its gradients have: float for 16-bit reals, else T.
+/// The type that arithmetic on T is done in, and that its gradients have: float for 16-bit and stored reals,
+/// else T.
 template <class T>
 using ComputeOf = typename detail::Compute<T>::type;
 

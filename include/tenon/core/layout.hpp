@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include <tenon/core/shape.hpp>
+#include <tenon/core/stored_elements.hpp>
 
 namespace tenon {
 
@@ -20,7 +21,7 @@ struct Strided {
 /// Elements of a tensor anywhere in memory, with its shape erased to values: what kernels take.
 template <class T>
 struct ArrayView {
-    T* data = nullptr;
+    PointerTo<T> data = {};
     Extents extents;
     Strides strides;
 };

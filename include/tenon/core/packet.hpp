@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <concepts>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -9,6 +10,7 @@
 
 #include <Eigen/Core>
 
+#include <tenon/core/element.hpp>
 #include <tenon/core/math.hpp>
 #include <tenon/core/transfer.hpp>
 
@@ -38,6 +40,31 @@ public:
     static Packet load(const T* from) { return wrap(Eigen::internal::ploadu<Native>(from)); }
     void store(T* to) const { Eigen::internal::pstoreu(to, native_); }
 
+    /// The same of numbers of 16 bits, which are exact in 32.
+    template <class H>
+        requires(is_half<H>&& std::same_as<T, float>)
+    static Packet load(const H* from) {
+        if constexpr (size == 1) {
+            return Packet(static_cast<T>(*from));
+        } else if constexpr (std::same_as<H, bf16>) {
+            typedef std::uint16_t Halves __attribute__((vector_size(2 * size)));
+            Halves halves;
+            std::memcpy(&halves, from, sizeof(halves));
+            return from_bits(__builtin_convertvector(halves, Bits) << 16);
+        } else {
+#if defined(__AVX512F__)
+            return wrap(
+                _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+#elif defined(__F16C__)
+            return wrap(_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+#else
+            T lanes[size];
+            for (int i = 0; i < size; ++i) lanes[i] = static_cast<T>(from[i]);
+            return load(lanes);
+#endif
+        }
+    }
+
     /// Reads the first `count` <= size numbers and touches no more; the other lanes are zero.
     static Packet load_partial(const T* from, int count) {
         if (count == size) return load(from);
@@ -52,6 +79,15 @@ public:
         for (int i = 0; i < count; ++i) lanes[i] = from[i];
         return load(lanes);
 #endif
+    }
+
+    template <class H>
+        requires(is_half<H>&& std::same_as<T, float>)
+    static Packet load_partial(const H* from, int count) {
+        if (count == size) return load(from);
+        H lanes[size] = {};
+        for (int i = 0; i < count; ++i) lanes[i] = from[i];
+        return load(lanes);
     }
 
     /// Writes the first `count` <= size lanes and touches no more.
@@ -353,6 +389,10 @@ template <std::floating_point C>
 struct Transfer<Packet<C>> {
     static Packet<C> load(const C* from) { return Packet<C>::load(from); }
     static void store(Packet<C> value, C* to) { value.store(to); }
+
+    template <class T>
+        requires(is_half<T>&& std::same_as<C, float>)
+    static Packet<C> load(const T* from) { return Packet<C>::load(from); }
 
     template <class T>
     static Packet<C> load(const T* from) {

@@ -7,7 +7,8 @@ namespace tenon {
 /// A precision names five types: what parameters and activations are stored in, what arithmetic is done in,
 /// what sums add up in, what gradients of parameters are kept in, and what the optimizer keeps as the master
 /// copy of the parameters. Where `master` is `storage` there is no copy: the parameters are their own. So are
-/// the gains and biases of norms, which are of the `master` type in the model, too.
+/// the gains and biases of norms, which are of the `master` type in the model, too. A sixth, `weight`, may
+/// say what matrices are stored in, where that is not `storage`.
 template <class P>
 concept Precision = requires {
     typename P::storage;
@@ -24,6 +25,14 @@ struct F32 {
     using accumulation = float;
     using gradient = float;
     using master = float;
+};
+
+/// All in 32 bits, but for matrices (of linear layers and experts, embedding and head), each of which is of
+/// the type that its file has it in: f32, bf16 or f16. So all can stay where the file is mapped (see
+/// `borrow_model`), and generation reads no more bytes than the file has. Each number becomes a float in a
+/// register: results are, to the last bit, those of F32. For models on the CPU that only run forward.
+struct StoredWeights : F32 {
+    using weight = StoredReal;
 };
 
 /// All in 64 bits, for checks.
@@ -65,6 +74,24 @@ struct MixedF16 : MixedBf16 {
 struct MixedFp8 : MixedBf16 {
     static constexpr bool linear_in_float8 = true;
 };
+
+namespace detail {
+
+template <class P>
+struct WeightOf {
+    using type = typename P::storage;
+};
+template <class P>
+    requires requires { typename P::weight; }
+struct WeightOf<P> {
+    using type = typename P::weight;
+};
+
+}  // namespace detail
+
+/// What a precision stores matrices in.
+template <class P>
+using WeightOf = typename detail::WeightOf<P>::type;
 
 /// Whether a precision's linear layers multiply in 8 bits.
 template <class P>

@@ -9,6 +9,7 @@
 #include <tenon/core/layout.hpp>
 #include <tenon/core/mismatch.hpp>
 #include <tenon/core/storage.hpp>
+#include <tenon/core/stored_elements.hpp>
 #include <tenon/core/tracking.hpp>
 
 namespace tenon {
@@ -89,7 +90,8 @@ public:
     ~Tensor() = default;
 
     /// From parts; for operations. The extents have been checked.
-    Tensor(Storage storage, T* data, const Extents& extents, Layout layout = {}, Tracking tracking = {})
+    Tensor(Storage storage, PointerTo<T> data, const Extents& extents, Layout layout = {},
+           Tracking tracking = {})
         : storage_(std::move(storage)),
           data_(data),
           extents_(extents),
@@ -209,7 +211,7 @@ public:
             return extents().count();
     }
 
-    T* data() const { return data_; }
+    PointerTo<T> data() const { return data_; }
     const Storage& storage() const { return storage_; }
     const Layout& layout() const { return layout_; }
     const Tracking& tracking() const { return tracking_; }
@@ -300,7 +302,7 @@ private:
     }
 
     Storage storage_;
-    T* data_ = nullptr;
+    PointerTo<T> data_ = {};
     [[no_unique_address]] detail::ExtentsOf<S> extents_;
     [[no_unique_address]] Layout layout_;
     [[no_unique_address]] Tracking tracking_;

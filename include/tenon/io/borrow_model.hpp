@@ -3,31 +3,12 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <type_traits>
-#include <vector>
 
-#include <tenon/io/gguf.hpp>
 #include <tenon/io/parameters.hpp>
-#include <tenon/io/safetensors.hpp>
 
 namespace tenon {
 namespace detail {
-
-/// The type whose elements a tensor holds one after the other; nothing where they are in blocks.
-inline std::optional<ElementType> plain_type(const SafetensorsEntry& entry) { return entry.type; }
-inline std::optional<ElementType> plain_type(const GgufEntry& entry) {
-    switch (entry.type) {
-        case GgmlType::f32:
-            return ElementType::f32;
-        case GgmlType::f16:
-            return ElementType::f16;
-        case GgmlType::bf16:
-            return ElementType::bf16;
-        default:
-            return std::nullopt;
-    }
-}
 
 /// Whether a parameter's elements are a tensor's, as they lie in it.
 template <class Entry>
@@ -48,8 +29,9 @@ enum class Borrowed {
 
 /// A model of these sizes with the parameters of a checkpoint, as `load_model` makes it, but those that the
 /// checkpoint holds as the model does, whole and of its type, stay where they are: no memory is taken for
-/// them. The checkpoint, or where its files are part of the program their memory, must outlive the model.
-/// Throws like `load_parameters`.
+/// them. Of a model of StoredWeights these are the matrices of files of f32, bf16 and f16. The checkpoint, or
+/// where its files are part of the program their memory, must outlive the model. Throws like
+/// `load_parameters`.
 template <class Model, Borrowed borrowed = Borrowed::checked, class Source, class... Options>
 Model borrow_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names,
                    const Options&... options) {
@@ -58,6 +40,7 @@ Model borrow_model(const TransformerSizes& sizes, const Source& source, const Ch
     detail::require_tensors_of_blocks(sizes, source);
     Model model(sizes, options..., UnallocatedParameters());
     auto tensors = detail::placed_tensors(model, source, names);
+    detail::take_types(tensors);
     for (const auto& tensor : tensors)
         if (detail::lies_in(tensor))
             // Without a storage: the parameter owns nothing. A model that only runs forward does not write.

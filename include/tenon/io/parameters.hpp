@@ -8,6 +8,7 @@
 #include <functional>
 #include <iterator>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,9 +20,11 @@
 #include <tenon/core/parallel.hpp>
 #include <tenon/io/checkpoint.hpp>
 #include <tenon/io/checkpoint_places.hpp>
+#include <tenon/io/gguf.hpp>
 #include <tenon/io/list_text.hpp>
 #include <tenon/io/read_ahead.hpp>
 #include <tenon/io/read_elements.hpp>
+#include <tenon/io/safetensors.hpp>
 #include <tenon/io/safetensors_write.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/nn/host_elements.hpp>
@@ -260,14 +263,53 @@ void require_tensors_of_blocks(const TransformerSizes& sizes, const Source& sour
 }
 
 /// What reading needs to know of a model, so that it is compiled once for all models with the same.
-template <class V, class D, class Master>
+template <class V, class D, class Master, class Weight>
 struct ParameterTypes {
     using Value = V;
     using Device = D;
     struct Precision {
+        using storage = V;
         using master = Master;
+        using weight = Weight;
     };
 };
+
+/// The type whose elements a tensor holds one after the other; nothing where they are in blocks.
+inline std::optional<ElementType> plain_type(const SafetensorsEntry& entry) { return entry.type; }
+inline std::optional<ElementType> plain_type(const GgufEntry& entry) {
+    switch (entry.type) {
+        case GgmlType::f32:
+            return ElementType::f32;
+        case GgmlType::f16:
+            return ElementType::f16;
+        case GgmlType::bf16:
+            return ElementType::bf16;
+        default:
+            return std::nullopt;
+    }
+}
+
+/// Gives parameters that take a file's type that of the tensors they are made of, if it is one and may be
+/// theirs, else f32. Before they have memory: a type that a parameter has memory for stays.
+template <class Entry>
+void take_types(const std::vector<PlacedTensor<Entry>>& tensors) {
+    const auto type_of = [](const PlacedTensor<Entry>& tensor) {
+        const std::optional<ElementType> type = plain_type(*tensor.entry);
+        const bool is_taken = type && tensor.place.addend == 0 && may_be_stored_as<StoredReal>(*type);
+        return is_taken ? *type : ElementType::f32;
+    };
+    const ParameterBase* last = nullptr;
+    for (const PlacedTensor<Entry>& tensor : tensors) {
+        ParameterBase& parameter = *tensor.place.parameter;
+        if (!parameter.takes_type || parameter.data) continue;
+        const ElementType type = type_of(tensor);
+        if (&parameter != last)
+            parameter.type = type;
+        else if (parameter.type != type)
+            parameter.type = ElementType::f32;
+        last = &parameter;
+    }
+}
 
 /// Reads parameters, in the order in which a file has them; of those whose memory is the file's it only looks
 /// whether they are finite.
@@ -307,7 +349,8 @@ void read_parameters_of(const std::vector<PlacedTensor<Entry>>& tensors, const s
 
 template <class Model, class Entry>
 void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
-    using Types = ParameterTypes<typename Model::Value, typename Model::Device, tenon::MasterOf<Model>>;
+    using Types = ParameterTypes<typename Model::Value, typename Model::Device, tenon::MasterOf<Model>,
+                                 tenon::WeightOf<typename Model::Precision>>;
     read_parameters_of<Types>(tensors, where);
 }
 
@@ -340,15 +383,17 @@ std::vector<std::byte> joined_bytes(const std::vector<CheckpointPlace>& places,
 }  // namespace detail
 
 /// Loads all parameters of a model from a Checkpoint, a Safetensors file or a Gguf file, each converted to
-/// its parameter's type. Throws FileError, naming the file and every key, where tensors are missing, have
-/// another shape, are left over, or hold what is not finite, so that nothing is silently wrong. Names and
-/// shapes are compared before anything is loaded.
+/// its parameter's type (see StoredWeights for those that take the file's). Throws FileError, naming the file
+/// and every key, where tensors are missing, have another shape, are left over, or hold what is not finite,
+/// so that nothing is silently wrong. Names and shapes are compared before anything is loaded.
 template <class Model, class Source>
 void load_parameters(Model& model, const Source& source, const CheckpointNames& names) {
     const auto tensors = detail::placed_tensors(model, source, names);
     for_each_parameter(model, [](std::string_view, ParameterBase& parameter) {
+        if (parameter.takes_type) parameter.storage = {};  // what it has may be of another type
         if (!parameter.storage) parameter.data = nullptr;  // borrowed: not the model's to write
     });
+    detail::take_types(tensors);
     allocate_parameters(model);
     detail::read_parameters<Model>(tensors, source.where());
 }
@@ -362,6 +407,7 @@ Model load_model(const TransformerSizes& sizes, const Source& source, const Chec
     detail::require_tensors_of_blocks(sizes, source);
     Model model(sizes, options..., UnallocatedParameters());
     const auto tensors = detail::placed_tensors(model, source, names);
+    detail::take_types(tensors);
     allocate_parameters(model);
     detail::read_parameters<Model>(tensors, source.where());
     return model;

@@ -136,6 +136,8 @@ public:
 private:
     template <class S>
     using Parameter = typename Setting::template Parameter<S>;
+    template <class S>
+    using Weight = typename Setting::template Weight<S>;
     using Rotations =
         std::conditional_t<C::positions == Positions::rotary, tenon::Rotations<ComputeOf<Value>, D>, Absent>;
 
@@ -147,12 +149,12 @@ private:
 
 public:
     const TransformerSizes sizes;
-    Parameter<Shape<C::vocabulary, C::width>> embedding;
+    Weight<Shape<C::vocabulary, C::width>> embedding;
     [[no_unique_address]] std::conditional_t<has_positions, Parameter<Shape<C::context, C::width>>, Absent>
         positions;
     std::vector<Layer> blocks;
     LastNorm norm;
-    std::optional<Parameter<Shape<C::vocabulary, C::width>>> head;
+    std::optional<Weight<Shape<C::vocabulary, C::width>>> head;
 
 private:
     template <class, class, tenon::Precision, class>

@@ -28,8 +28,13 @@ struct Setting<D, P, Adapted> {
     static constexpr bool is_adapted = true;
     using Value = typename P::storage;
 
+    static_assert(detail::may_have_weights<WeightOf<P>, Value, D, Tracking>,
+                  "weights of the type that a file has are for models on the CPU that only run forward");
+
     template <class S>
     using Parameter = tenon::Parameter<Value, S, D, Untracked>;
+    template <class S>
+    using Weight = Parameter<S>;
     template <class S>
     using NormParameter = tenon::Parameter<typename P::master, S, D, Untracked>;
 

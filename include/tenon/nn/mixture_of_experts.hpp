@@ -26,7 +26,7 @@ class MixtureOfExperts {
     static constexpr FeedForwardKind kind = Features::feed_forward;
     static_assert(is_gated(kind), "experts have gates");
     template <class S>
-    using Parameter = typename Setting::template Parameter<S>;
+    using Weight = typename Setting::template Weight<S>;
     template <class S>
     using WideParameter = typename Setting::template NormParameter<S>;
     using Device = typename Setting::Device;
@@ -116,9 +116,8 @@ public:
     WideParameter<Shape<Experts, Width>> router;
     [[no_unique_address]] std::conditional_t<Features::router_bias, WideParameter<Shape<Experts>>, Absent>
         router_bias;
-    Parameter<Shape<Experts, both, Width>>
-        gate_up;  ///< an expert's gate, and then what it is multiplied with
-    Parameter<Shape<Experts, Width, Hidden>> down;
+    Weight<Shape<Experts, both, Width>> gate_up;  ///< an expert's gate, and then what it is multiplied with
+    Weight<Shape<Experts, Width, Hidden>> down;
     [[no_unique_address]] std::conditional_t<Features::shared_expert, FeedForward<Setting, Width, dyn, kind>,
                                              Absent>
         shared;

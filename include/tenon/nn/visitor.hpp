@@ -82,14 +82,28 @@ void share_parameters(From& from, To& to) {
     });
 }
 
+namespace detail {
+
+/// Whether a model's matrices are of the types that a file has.
+template <class Model>
+inline constexpr bool has_stored_weights = requires {
+    requires std::same_as<tenon::WeightOf<typename Model::Precision>, StoredReal>;
+};
+
+}  // namespace detail
+
 /// Returns f(std::type_identity<T>()), where T is a parameter's element type: what its model stores
-/// parameters in, or what the optimizer keeps them in, which some are of.
+/// parameters in, or what the optimizer keeps them in, which some are of, or a file's.
 template <class Model, class F>
 decltype(auto) visit_element_type(const ParameterBase& parameter, F&& f) {
     using T = typename Model::Value;
     using Master = MasterOf<Model>;
     if constexpr (!std::same_as<T, Master>)
         if (parameter.type == element_type_of<Master>()) return f(std::type_identity<Master>());
+    if constexpr (detail::has_stored_weights<Model>) {
+        if (parameter.type == ElementType::bf16) return f(std::type_identity<bf16>());
+        if (parameter.type == ElementType::f16) return f(std::type_identity<f16>());
+    }
     return f(std::type_identity<T>());
 }
 

@@ -6,6 +6,7 @@
 #include <tenon/core/layout.hpp>
 #include <tenon/core/packet.hpp>
 #include <tenon/core/parallel.hpp>
+#include <tenon/core/stored_elements.hpp>
 #include <tenon/core/transfer.hpp>
 #include <tenon/core/workspace.hpp>
 
@@ -38,6 +39,11 @@ const C* computed(const T* from, std::int64_t count, Workspace& scratch) {
         convert_all<C>(from, count, to);
         return to;
     }
+}
+
+template <class C>
+const C* computed(StoredElements from, std::int64_t count, Workspace& scratch) {
+    return from.visit([&](const auto* elements) { return computed<C>(elements, count, scratch); });
 }
 
 /// The same by way of a buffer of so many elements, for row after row; none is needed where nothing is

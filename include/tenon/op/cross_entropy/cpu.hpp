@@ -72,8 +72,8 @@ struct Kernel<CrossEntropy, Cpu> {
     /// vocabulary, each row's statistics carried from chunk to chunk. Where gradients of the mean are wanted
     /// (null: not) all chunks of a block are kept until its rows' statistics are whole, and each then gives
     /// its part to both (Hsu et al. 2024, "Liger Kernel").
-    template <class T, class C, class Options>
-    static void forward(const ArrayView<T>& hidden, const ArrayView<T>& head, const Options& logits_options,
+    template <class T, class W, class C, class Options>
+    static void forward(const ArrayView<T>& hidden, const ArrayView<W>& head, const Options& logits_options,
                         const detail::CheckedTargets& targets, const CrossEntropyOptions& options, C* losses,
                         const Contribution<C>& hidden_gradient, const Contribution<C>& head_gradient) {
         C *const to_hidden = hidden_gradient.data, *const to_head = head_gradient.data;

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <string>
 
 #include <tenon/core/packet.hpp>
 #include <tenon/core/parallel.hpp>
+#include <tenon/op/computed.hpp>
 #include <tenon/op/embedding/embedding.hpp>
 
 namespace tenon {
@@ -12,15 +14,24 @@ namespace tenon {
 template <>
 struct Kernel<Embedding, Cpu> {
     /// y is overwritten.
-    template <class T, class Id>
-    static void forward(const Extents& table, const T* weight, const Id* ids, std::int64_t count, T* y) {
+    template <class Weight, class Id, class T>
+    static void forward(const Extents& table, const Weight* weight, const Id* ids, std::int64_t count, T* y) {
         const std::int64_t width = table[1];
         for (std::int64_t i = 0; i < count; ++i) {
             if (static_cast<std::uint64_t>(ids[i]) >= static_cast<std::uint64_t>(table[0]))
                 throw Error("embedding: expected ids below " + std::to_string(table[0]) + ", got " +
                             std::to_string(ids[i]) + " at position " + std::to_string(i));
-            std::copy_n(weight + static_cast<std::int64_t>(ids[i]) * width, width, y + i * width);
+            const Weight* row = weight + static_cast<std::int64_t>(ids[i]) * width;
+            if constexpr (std::same_as<Weight, T>)
+                std::copy_n(row, width, y + i * width);
+            else
+                kernel::convert_row<ComputeOf<T>>(row, width, y + i * width);
         }
+    }
+    template <class Id, class T>
+    static void forward(const Extents& table, StoredElements weight, const Id* ids, std::int64_t count,
+                        T* y) {
+        weight.visit([&](const auto* elements) { forward(table, elements, ids, count, y); });
     }
 
     /// The gradient of the table. Threads share out its columns, so each row adds up in the order of the ids.

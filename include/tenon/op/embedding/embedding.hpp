@@ -1,5 +1,8 @@
 #pragma once
 
+#include <concepts>
+#include <type_traits>
+
 #include <tenon/op/operation.hpp>
 
 namespace tenon {
@@ -49,7 +52,7 @@ struct EmbeddingNode : Node {
 }  // namespace detail
 
 /// The rows of `weight` [vocabulary, width] that `ids` name. Throws Error where an id is not below
-/// `vocabulary`. `ids` must outlive the backward pass.
+/// `vocabulary`. `ids` must outlive the backward pass. Rows of StoredReal are floats.
 template <Argument W, TokenTensor Ids>
     requires(EmbeddingRule<ShapeOfArgument<W>, typename Ids::shape_type>::deduction.ok())
 auto embedding(W&& table, const Ids& ids) {
@@ -57,10 +60,11 @@ auto embedding(W&& table, const Ids& ids) {
     using X = std::remove_const_t<decltype(weight)>;
     using T = typename X::value_type;
     using D = typename X::device_type;
+    using Row = std::conditional_t<std::same_as<T, StoredReal>, ComputeOf<T>, T>;
     using Id = typename Ids::value_type;
     static_assert(X::is_packed, "embedding takes a packed weight: pass contiguous(weight)");
     using S = ShapeOf<EmbeddingRule<typename X::shape_type, typename Ids::shape_type>>;
-    auto y = Tensor<T, S, D>::with_extents(embedding_rule(weight.extents(), ids.extents()).extents);
+    auto y = Tensor<Row, S, D>::with_extents(embedding_rule(weight.extents(), ids.extents()).extents);
     Kernel<Embedding, D>::forward(weight.extents(), weight.data(), ids.data(), ids.size(), y.data());
     if constexpr (X::is_tracked)
         return track<detail::EmbeddingNode<D, T, Id>>(y, save(weight), ids.storage(), ids.data(), ids.size());

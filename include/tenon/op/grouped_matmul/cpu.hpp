@@ -11,9 +11,9 @@ namespace tenon {
 /// A product for each group, on all threads.
 template <>
 struct Kernel<GroupedMatmul, Cpu> {
-    /// y [rows, out] is overwritten.
-    template <class T>
-    static void forward(const RowGroups& groups, int in, int out, const T* x, const T* weight, T* y) {
+    /// y [rows, out] is overwritten. `weight`: a pointer, or StoredElements.
+    template <class T, class Weight>
+    static void forward(const RowGroups& groups, int in, int out, const T* x, Weight weight, T* y) {
         require_ascending(groups);
         clear_rows_of_no_group(groups, out, y);
         for_each_group(groups, [&](std::int64_t group, std::int64_t begin, std::int64_t count) {

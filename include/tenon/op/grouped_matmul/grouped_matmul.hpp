@@ -1,5 +1,6 @@
 #pragma once
 
+#include <tenon/op/matmul/matmul.hpp>
 #include <tenon/op/operation.hpp>
 
 namespace tenon {
@@ -80,7 +81,7 @@ auto grouped_matmul(X&& rows, Weight&& matrices, const Begins& begins) {
     using B = std::remove_const_t<decltype(weight)>;
     using T = typename A::value_type;
     using D = typename A::device_type;
-    static_assert(std::same_as<T, typename B::value_type>, "grouped_matmul: the element types differ");
+    static_assert(detail::are_factors<A, B>, "grouped_matmul: the element types differ");
     static_assert(std::same_as<typename Begins::value_type, std::int32_t> && Begins::is_packed,
                   "grouped_matmul: begins are packed 32-bit integers");
     static_assert(A::is_packed && B::is_packed, "grouped_matmul takes packed tensors: pass contiguous(x)");

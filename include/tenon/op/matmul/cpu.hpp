@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 
@@ -13,18 +14,24 @@ namespace tenon {
 
 struct GeluFeedForward;
 
-/// 16-bit operands are converted to float first, and a 16-bit result is rounded once; gradients are of
-/// ComputeOf<T>.
+/// 16-bit operands are converted to float first, or as they are read where the left one is of float, and a
+/// 16-bit result is rounded once; gradients are of ComputeOf<T>.
 template <>
 struct Kernel<Matmul, Cpu> {
     /// c is packed and overwritten.
-    template <class T>
-    static void forward(const detail::Product& p, const T* a, const T* b, T* c,
+    template <class T, class B>
+    static void forward(const detail::Product& p, const T* a, const B* b, T* c,
                         const detail::ProductAddends<T>& addends = {}) {
         using C = ComputeOf<T>;
         const bool accumulate = addends.bias || addends.addend;
         Workspace workspace;
-        const Factor<C> left = factor_a(workspace, p, a), right = factor_b(workspace, p, b);
+        const Factor<C> left = factor_a(workspace, p, a);
+        const auto right = [&] {
+            if constexpr (std::same_as<T, B>)
+                return factor_b(workspace, p, b);
+            else
+                return Factor<B>{{b, p.b_row, p.b_column}, p.b_batch};
+        }();
         const std::int64_t count = p.batch * p.rows * p.columns;
         C* result;
         if constexpr (is_half<T>)
@@ -44,6 +51,12 @@ struct Kernel<Matmul, Cpu> {
             parallel_for(count, 16384, [&](std::int64_t first, std::int64_t last) {
                 for (std::int64_t i = first; i < last; ++i) c[i] = T(result[i]);
             });
+    }
+
+    template <class T>
+    static void forward(const detail::Product& p, const T* a, StoredElements b, T* c,
+                        const detail::ProductAddends<T>& addends = {}) {
+        b.visit([&](const auto* elements) { forward(p, a, elements, c, addends); });
     }
 
     /// The gradient of a is upstream times b transposed; `p` has the strides of that gradient for those of a.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
 
 #include <tenon/core/packet.hpp>
@@ -12,14 +13,14 @@
 namespace tenon::detail {
 
 // Products with few rows, as in generation token by token: the time goes into reading the right factor once,
-// so it is read where it lies.
+// so it is read where it lies. Elements of 16 bits become floats in registers.
 
 inline constexpr std::int64_t few_rows = 12;
 
 /// `rows` x 4 dot products of rows of a and columns of b. Columns from `columns` on are computed but not
 /// written.
-template <int rows, class T>
-void dot_tile(std::int64_t depth, const T* const (&a)[rows], const T* const (&b)[4], kernel::MatrixView<T> c,
+template <int rows, class T, class B>
+void dot_tile(std::int64_t depth, const T* const (&a)[rows], const B* const (&b)[4], kernel::MatrixView<T> c,
               std::int64_t valid_rows, std::int64_t columns, Update<T> update) {
     using P = Packet<T>;
     P sums[rows][4];
@@ -49,49 +50,53 @@ void dot_tile(std::int64_t depth, const T* const (&a)[rows], const T* const (&b)
 }
 
 /// The product where columns of b are contiguous, and rows of a too.
-template <class T>
+template <class T, class B = T>
 void few_rows_dot_range(std::int64_t rows, std::int64_t columns, std::int64_t depth,
-                        kernel::MatrixView<const T> a, kernel::MatrixView<const T> b, kernel::MatrixView<T> c,
+                        kernel::MatrixView<const T> a, kernel::MatrixView<const B> b, kernel::MatrixView<T> c,
                         Update<T> update) {
     for (std::int64_t j = 0; j < columns; j += 4) {
         // Past the end the last column stands in.
-        const T* right[4];
+        const B* right[4];
         for (int l = 0; l < 4; ++l) right[l] = &b(0, std::min(j + l, columns - 1));
         for (std::int64_t i = 0; i < rows; i += 4) {
             if (i + 1 == rows) {
-                dot_tile<1, T>(depth, {&a(i, 0)}, right, c.from(i, j), 1, columns - j, update);
+                dot_tile<1, T, B>(depth, {&a(i, 0)}, right, c.from(i, j), 1, columns - j, update);
             } else {
                 const T* left[4];
                 for (int l = 0; l < 4; ++l) left[l] = &a(std::min(i + l, rows - 1), 0);
-                dot_tile<4, T>(depth, left, right, c.from(i, j), rows - i, columns - j, update);
+                dot_tile<4, T, B>(depth, left, right, c.from(i, j), rows - i, columns - j, update);
             }
         }
     }
 }
 
-template <class T>
+/// The same for rows of a that lie anyhow, on several threads.
+template <class T, class A, class B>
 void few_rows_dot(int threads, std::int64_t rows, std::int64_t columns, std::int64_t depth,
-                  kernel::MatrixView<const T> a, kernel::MatrixView<const T> b, kernel::MatrixView<T> c,
+                  kernel::MatrixView<const A> a, kernel::MatrixView<const B> b, kernel::MatrixView<T> c,
                   Update<T> update) {
     Workspace scratch;
-    if (a.column_stride != 1) {
+    kernel::MatrixView<const T> left;
+    if (std::same_as<A, T> && a.column_stride == 1) {
+        if constexpr (std::same_as<A, T>) left = a;
+    } else {
         T* copy = scratch.take<T>(rows * depth);
         for (std::int64_t i = 0; i < rows; ++i) {
-            for (std::int64_t k = 0; k < depth; ++k) copy[i * depth + k] = a(i, k);
+            for (std::int64_t k = 0; k < depth; ++k) copy[i * depth + k] = static_cast<T>(a(i, k));
         }
-        a = {copy, depth, 1};
+        left = {copy, depth, 1};
     }
-    if (threads == 1) return few_rows_dot_range(rows, columns, depth, a, b, c, update);
+    if (threads == 1) return few_rows_dot_range(rows, columns, depth, left, b, c, update);
     const std::int64_t grain = std::max<std::int64_t>(4, round_up(columns / (8 * threads), 4));
     parallel_for(columns, grain, [&](std::int64_t begin, std::int64_t end) {
-        few_rows_dot_range(rows, end - begin, depth, a, b.from(0, begin), c.from(0, begin), update);
+        few_rows_dot_range(rows, end - begin, depth, left, b.from(0, begin), c.from(0, begin), update);
     });
 }
 
 /// Adds `count` rows of b from row k on, weighted, to the rows of c.
-template <int count, class T>
+template <int count, class T, class B>
 void add_weighted_rows(std::int64_t k, std::int64_t rows, std::int64_t columns, kernel::MatrixView<const T> a,
-                       kernel::MatrixView<const T> b, kernel::MatrixView<T> c, Update<T> update) {
+                       kernel::MatrixView<const B> b, kernel::MatrixView<T> c, Update<T> update) {
     using P = Packet<T>;
     const bool overwrite = k == 0 && !update.accumulate;
     P weights[few_rows][count];
@@ -113,18 +118,18 @@ void add_weighted_rows(std::int64_t k, std::int64_t rows, std::int64_t columns, 
 }
 
 /// The product where rows of b are contiguous, and rows of c too.
-template <class T>
+template <class T, class B = T>
 void few_rows_sum_range(std::int64_t rows, std::int64_t columns, std::int64_t depth,
-                        kernel::MatrixView<const T> a, kernel::MatrixView<const T> b, kernel::MatrixView<T> c,
+                        kernel::MatrixView<const T> a, kernel::MatrixView<const B> b, kernel::MatrixView<T> c,
                         Update<T> update) {
     std::int64_t k = 0;
     for (; k + 8 <= depth; k += 8) add_weighted_rows<8>(k, rows, columns, a, b, c, update);
     for (; k < depth; ++k) add_weighted_rows<1>(k, rows, columns, a, b, c, update);
 }
 
-template <class T>
+template <class T, class B>
 void few_rows_sum(int threads, std::int64_t rows, std::int64_t columns, std::int64_t depth,
-                  kernel::MatrixView<const T> a, kernel::MatrixView<const T> b, kernel::MatrixView<T> c,
+                  kernel::MatrixView<const T> a, kernel::MatrixView<const B> b, kernel::MatrixView<T> c,
                   Update<T> update) {
     // The rows of c that a range adds to stay in the first-level cache.
     const std::int64_t most = round_up(16384 / static_cast<std::int64_t>(sizeof(T)), Packet<T>::size);

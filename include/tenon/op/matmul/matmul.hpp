@@ -130,6 +130,14 @@ struct SavedFactors {
     }
 };
 
+/// Whether a product takes factors of the types of these: the same, or of floats with a right one that
+/// becomes floats as it is read, on the CPU and without a gradient.
+template <class X, class Y>
+inline constexpr bool are_factors = std::same_as<typename X::value_type, typename Y::value_type> ||
+                                    (std::same_as<typename X::value_type, float> &&
+                                     std::same_as<ComputeOf<typename Y::value_type>, float> &&
+                                     std::same_as<typename X::device_type, Cpu> && !any_tracked<X, Y>);
+
 /// Each factor is needed for the gradient of the other alone: where that has none, it is not kept.
 template <TensorLike X, TensorLike Y>
 SavedFactors<typename X::value_type> save_factors(const X& a, const Y& b, MatmulOptions options) {
@@ -155,16 +163,16 @@ X product_operand(const X& given) {
 /// Throws for what `matmul_rule` found at fault.
 template <class X, class Y>
 void require_product(const Deduction& deduction, const X& a, const Y& b) {
-    static_assert(std::same_as<typename X::value_type, typename Y::value_type>,
-                  "matmul: the element types differ");
+    static_assert(are_factors<X, Y>, "matmul: the element types differ");
     if (deduction.fault == 1) throw_mismatch<mismatch::matmul_inner_extents_differ>(a.extents(), b.extents());
     if (deduction.fault == 2) throw_mismatch<mismatch::matmul_batch_extents_differ>(a.extents(), b.extents());
 }
 
 }  // namespace detail
 
-/// The matrix product of [..., M, K] and [K, N] or [..., K, N]. Views are read where they lie.
-/// Throws ShapeError where extents known at run time differ.
+/// The matrix product of [..., M, K] and [K, N] or [..., K, N]. Views are read where they lie. On the CPU and
+/// without a gradient a factor of floats may have a right one of 16 bits, or of StoredReal. Throws ShapeError
+/// where extents known at run time differ.
 template <MatmulOptions options = MatmulOptions{}, Argument A, Argument B>
     requires(MatmulRule<ShapeOfArgument<A>, ShapeOfArgument<B>, options>::deduction.ok())
 auto matmul(A&& left, B&& right) {

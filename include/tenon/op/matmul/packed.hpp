@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstdint>
 #include <cstring>
 
@@ -40,18 +41,30 @@ constexpr std::int64_t packed_columns_size(std::int64_t columns, std::int64_t de
     return round_up(columns, Packet<T>::size) * depth;
 }
 
-/// Copies `valid` <= lanes rows of `from` so that they lie side by side: to[k * to_stride + lane] =
-/// from(lane, k). Lanes from `valid` on repeat the last; nobody reads what becomes of
+/// Copies `lanes` numbers that follow each other.
+template <int lanes, class T, class From>
+void copy_lanes(const From* from, T* to) {
+    if constexpr (std::same_as<From, T>) {
+        std::memcpy(to, from, lanes * sizeof(T));
+    } else if constexpr (lanes == Packet<T>::size) {
+        Packet<T>::load(from).store(to);
+    } else {
+        for (int lane = 0; lane < lanes; ++lane) to[lane] = static_cast<T>(from[lane]);
+    }
+}
+
+/// Copies `valid` <= lanes rows of `from`, of T or of 16 bits, so that they lie side by side: to[k *
+/// to_stride + lane] = from(lane, k). Lanes from `valid` on repeat the last; nobody reads what becomes of
 /// them.
-template <int lanes, class T>
-[[gnu::noinline]] void pack_lanes(kernel::MatrixView<const T> from, int valid, std::int64_t depth, T* to,
+template <int lanes, class T, class From>
+[[gnu::noinline]] void pack_lanes(kernel::MatrixView<const From> from, int valid, std::int64_t depth, T* to,
                                   std::int64_t to_stride) {
     using P = Packet<T>;
     static_assert(lanes <= P::size);
     if (from.row_stride == 1 && valid == lanes) {
         for (std::int64_t k = 0; k < depth; ++k) {
-            const T* row = from.data + k * from.column_stride;
-            std::memcpy(to + k * to_stride, row, lanes * sizeof(T));
+            const From* row = from.data + k * from.column_stride;
+            copy_lanes<lanes>(row, to + k * to_stride);
             __builtin_prefetch(row + 8 * from.column_stride);
         }
     } else if (from.column_stride == 1) {
@@ -80,7 +93,7 @@ template <int lanes, class T>
     } else {
         for (std::int64_t k = 0; k < depth; ++k) {
             for (int lane = 0; lane < lanes; ++lane) {
-                to[k * to_stride + lane] = from(std::min(lane, valid - 1), k);
+                to[k * to_stride + lane] = static_cast<T>(from(std::min(lane, valid - 1), k));
             }
         }
     }
@@ -104,9 +117,9 @@ template <class T>
 
 /// Copies a right factor into panels, one after the other. The last may be narrower: as many packets as it
 /// needs.
-template <class T>
+template <class T, class From = T>
 [[gnu::noinline]] void pack_columns(std::int64_t columns, std::int64_t depth,
-                                    kernel::MatrixView<const T> from, T* to) {
+                                    kernel::MatrixView<const From> from, T* to) {
     constexpr int lanes = Packet<T>::size;
     for (std::int64_t j = 0; j < columns; j += lanes) {
         const std::int64_t panel = j / tile_columns<T> * tile_columns<T>;

@@ -14,9 +14,9 @@ namespace tenon::detail {
 
 /// The product by way of packed blocks, on one thread. How the depth is cut depends on the depth alone, so an
 /// element of the result is the same however rows and columns are shared out.
-template <class T>
+template <class T, class B>
 void blocked_product(std::int64_t rows, std::int64_t columns, std::int64_t depth,
-                     kernel::MatrixView<const T> a, kernel::MatrixView<const T> b, kernel::MatrixView<T> c,
+                     kernel::MatrixView<const T> a, kernel::MatrixView<const B> b, kernel::MatrixView<T> c,
                      Update<T> update) {
     // A block of b stays in the second-level cache, one of a in the third.
     constexpr std::int64_t most_depth = 1024 / sizeof(T);
@@ -75,9 +75,9 @@ inline Grid grid_of(std::int64_t tasks, std::int64_t row_tiles, std::int64_t col
     return best;
 }
 
-template <class T>
+template <class T, class B>
 void matrix_product(int threads, std::int64_t rows, std::int64_t columns, std::int64_t depth,
-                    kernel::MatrixView<const T> a, kernel::MatrixView<const T> b, kernel::MatrixView<T> c,
+                    kernel::MatrixView<const T> a, kernel::MatrixView<const B> b, kernel::MatrixView<T> c,
                     Update<T> update) {
     if (rows <= 0 || columns <= 0) return;
     if (depth <= 0) {
@@ -119,10 +119,11 @@ namespace tenon::kernel {
 
 /// c (+)= scale * a b with a: [rows, depth], b: [depth, columns], and c: [rows, columns], whose column_stride
 /// is 1. Factors may have any strides: a transposed matrix is one with its strides exchanged. The result does
-/// not depend on the number of threads, to the last bit.
-template <class T>
+/// not depend on the number of threads, to the last bit. Of floats, b may be of 16 bits: the result is that
+/// of its elements as floats, of which no copy is made.
+template <class T, class B = T>
 void matrix_product(std::int64_t rows, std::int64_t columns, std::int64_t depth, MatrixView<const T> a,
-                    MatrixView<const T> b, MatrixView<T> c, bool accumulate, T scale = T(1)) {
+                    MatrixView<const B> b, MatrixView<T> c, bool accumulate, T scale = T(1)) {
     detail::matrix_product(thread_count(), rows, columns, depth, a, b, c,
                            detail::Update<T>{scale, accumulate});
 }
@@ -135,15 +136,15 @@ void serial_matrix_product(std::int64_t rows, std::int64_t columns, std::int64_t
 }
 
 /// `batch` products; the matrices of a kind lie the given stride apart (0: one matrix for all).
-template <class T>
+template <class T, class B = T>
 void batched_matrix_product(std::int64_t batch, std::int64_t rows, std::int64_t columns, std::int64_t depth,
-                            MatrixView<const T> a, std::int64_t a_stride, MatrixView<const T> b,
+                            MatrixView<const T> a, std::int64_t a_stride, MatrixView<const B> b,
                             std::int64_t b_stride, MatrixView<T> c, std::int64_t c_stride, bool accumulate,
                             T scale = T(1)) {
     const auto product = [&](int threads, std::int64_t i) {
         detail::matrix_product(threads, rows, columns, depth,
                                MatrixView<const T>{a.data + i * a_stride, a.row_stride, a.column_stride},
-                               MatrixView<const T>{b.data + i * b_stride, b.row_stride, b.column_stride},
+                               MatrixView<const B>{b.data + i * b_stride, b.row_stride, b.column_stride},
                                MatrixView<T>{c.data + i * c_stride, c.row_stride, c.column_stride},
                                detail::Update<T>{scale, accumulate});
     };

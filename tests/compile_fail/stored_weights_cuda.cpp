@@ -1,0 +1,8 @@
+// first line: weights of the type that a file has are for models on the CPU that only run forward
+#include <tenon/model/transformer.hpp>
+
+struct Configuration : tenon::TransformerDefaults {
+    static constexpr int vocabulary = 512, context = 128, depth = 2, hidden = 64, width = 512, heads = 16;
+};
+using Device = std::conditional_t<TENON_CONTROL, tenon::Cpu, tenon::Cuda>;
+static_assert(sizeof(tenon::Transformer<Configuration, Device, tenon::StoredWeights>::Layer) > 0);

@@ -1,0 +1,9 @@
+// first line: weights of the type that a file has are for models on the CPU that only run forward
+#include <tenon/model/transformer.hpp>
+
+struct Configuration : tenon::TransformerDefaults {
+    static constexpr int vocabulary = 512, context = 128, depth = 2, hidden = 64, width = 512, heads = 16;
+};
+using Model = tenon::Transformer<Configuration, tenon::Cpu, tenon::StoredWeights>;
+using Used = std::conditional_t<TENON_CONTROL, Model, tenon::Trainable<Model>>;
+static_assert(sizeof(Used::Layer) > 0);
