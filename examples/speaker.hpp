@@ -24,8 +24,13 @@ public:
 };
 
 /// Loads a checkpoint of any architecture: a folder, or a GGUF file. `context` bounds how many tokens a
-/// conversation has room for. load_speaker.hpp defines it: what computes is compiled once, for several
-/// programs.
+/// conversation has room for.
+using SpeakerLoader = std::unique_ptr<Speaker>(const std::string& path,
+                                               const tenon::Architecture& architecture, int context,
+                                               const tenon::SamplingOptions& sampling, tenon::Seed seed);
+
+/// The one of a device and precision. load_speaker.hpp defines it: what computes is compiled once, for
+/// several programs.
 template <class Device, tenon::Precision P>
 std::unique_ptr<Speaker> load_speaker(const std::string& path, const tenon::Architecture& architecture,
                                       int context, const tenon::SamplingOptions& sampling, tenon::Seed seed);

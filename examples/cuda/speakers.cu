@@ -1,4 +1,5 @@
-// What of generate runs on a GPU, the models of all architectures: the only part that nvcc compiles.
+// The models of all architectures on a GPU, what `generate_cuda` and `chat_cuda` share: the only part of them
+// that nvcc compiles.
 
 #include <tenon/cuda.hpp>
 
