@@ -18,11 +18,13 @@ namespace tenon::detail {
 inline constexpr std::int64_t few_rows = 12;
 
 /// `rows` x 4 dot products of rows of a and columns of b. Columns from `columns` on are computed but not
-/// written.
+/// written. What lies `ahead` of the columns is asked for: they are short, and the processor begins anew to
+/// see what is next at each.
 template <int rows, class T, class B>
-void dot_tile(std::int64_t depth, const T* const (&a)[rows], const B* const (&b)[4], kernel::MatrixView<T> c,
-              std::int64_t valid_rows, std::int64_t columns, Update<T> update) {
+void dot_tile(std::int64_t depth, const T* const (&a)[rows], const B* const (&b)[4], std::int64_t ahead,
+              kernel::MatrixView<T> c, std::int64_t valid_rows, std::int64_t columns, Update<T> update) {
     using P = Packet<T>;
+    constexpr std::int64_t line = 64 / sizeof(B);
     P sums[rows][4];
     for (auto& row : sums) {
         for (P& sum : row) sum = P(T(0));
@@ -39,7 +41,11 @@ void dot_tile(std::int64_t depth, const T* const (&a)[rows], const B* const (&b)
         }
     };
     std::int64_t k = 0;
-    for (; k + P::size <= depth; k += P::size) step(k, P::size);
+    for (; k + P::size <= depth; k += P::size) {
+        if (k % line == 0)
+            for (int j = 0; j < 4; ++j) __builtin_prefetch(b[j] + ahead + k);
+        step(k, P::size);
+    }
     if (k < depth) step(k, static_cast<int>(depth - k));
     for (int i = 0; i < rows && i < valid_rows; ++i) {
         for (int j = 0; j < 4 && j < columns; ++j) {
@@ -54,17 +60,18 @@ template <class T, class B = T>
 void few_rows_dot_range(std::int64_t rows, std::int64_t columns, std::int64_t depth,
                         kernel::MatrixView<const T> a, kernel::MatrixView<const B> b, kernel::MatrixView<T> c,
                         Update<T> update) {
+    const std::int64_t ahead = 4 * b.column_stride;
     for (std::int64_t j = 0; j < columns; j += 4) {
         // Past the end the last column stands in.
         const B* right[4];
         for (int l = 0; l < 4; ++l) right[l] = &b(0, std::min(j + l, columns - 1));
         for (std::int64_t i = 0; i < rows; i += 4) {
             if (i + 1 == rows) {
-                dot_tile<1, T, B>(depth, {&a(i, 0)}, right, c.from(i, j), 1, columns - j, update);
+                dot_tile<1, T, B>(depth, {&a(i, 0)}, right, ahead, c.from(i, j), 1, columns - j, update);
             } else {
                 const T* left[4];
                 for (int l = 0; l < 4; ++l) left[l] = &a(std::min(i + l, rows - 1), 0);
-                dot_tile<4, T, B>(depth, left, right, c.from(i, j), rows - i, columns - j, update);
+                dot_tile<4, T, B>(depth, left, right, ahead, c.from(i, j), rows - i, columns - j, update);
             }
         }
     }
