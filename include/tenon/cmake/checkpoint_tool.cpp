@@ -9,9 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +21,7 @@
 #include <tenon/io/file.hpp>
 #include <tenon/io/gguf.hpp>
 #include <tenon/io/read_configuration.hpp>
+#include <tenon/io/read_elements.hpp>
 #include <tenon/model/architectures.hpp>
 
 namespace {
@@ -183,30 +184,23 @@ std::vector<std::string> files_of(const Request& request) {
     return names;
 }
 
-/// The exponent of what is no finite number, where a type's elements may be read in place, unseen; 0: none
-/// is.
-std::uint32_t infinite_exponent(const SafetensorsEntry& entry) {
-    return entry.type == ElementType::f32    ? 0x7f800000
-           : entry.type == ElementType::bf16 ? 0x7f80
-           : entry.type == ElementType::f16  ? 0x7c00
-                                             : 0;
-}
-std::uint32_t infinite_exponent(const GgufEntry& entry) {
-    return entry.type == GgmlType::f32    ? 0x7f800000
-           : entry.type == GgmlType::bf16 ? 0x7f80
-           : entry.type == GgmlType::f16  ? 0x7c00
-                                          : 0;
-}
-
-/// Where the first element is that is not finite, of a size in bytes; -1: none.
-template <class Bits>
-std::int64_t find_infinite(std::span<const std::byte> bytes, std::uint32_t exponent) {
-    for (std::size_t at = 0; at < bytes.size(); at += sizeof(Bits)) {
-        Bits bits;
-        std::memcpy(&bits, bytes.data() + at, sizeof bits);
-        if ((bits & exponent) == exponent) return static_cast<std::int64_t>(at / sizeof(Bits));
+/// The first element that is not finite, of a tensor that may be read in place, unseen; -1: none is.
+template <class Entry>
+std::int64_t first_not_finite(const Entry& entry) {
+    const std::span<const std::byte> bytes = entry.bytes;
+    const std::optional<ElementType> type = detail::plain_type(entry);
+    if (!type) return -1;
+    const auto count = static_cast<std::int64_t>(bytes.size() / size_of(*type));
+    switch (*type) {
+        case ElementType::f32:
+            return detail::first_not_finite<float>(bytes.data(), count);
+        case ElementType::bf16:
+            return detail::first_not_finite<bf16>(bytes.data(), count);
+        case ElementType::f16:
+            return detail::first_not_finite<f16>(bytes.data(), count);
+        default:
+            return -1;
     }
-    return -1;
 }
 
 /// How many bytes of a file precede those of its tensors. Throws FileError where an element is not finite.
@@ -216,10 +210,7 @@ std::size_t offset_of_tensors(const File& file, const std::byte* begin) {
     for (const auto& entry : file) {
         if (offset == 0 && !entry.bytes.empty())
             offset = static_cast<std::size_t>(entry.bytes.data() - begin);
-        const std::uint32_t exponent = infinite_exponent(entry);
-        if (exponent == 0) continue;
-        const std::int64_t found = exponent > 0xffff ? find_infinite<std::uint32_t>(entry.bytes, exponent)
-                                                     : find_infinite<std::uint16_t>(entry.bytes, exponent);
+        const std::int64_t found = first_not_finite(entry);
         if (found >= 0)
             throw FileError(file.where() + ": " + entry.name +
                             ": expected finite elements, got another at element " + std::to_string(found));

@@ -20,11 +20,9 @@
 #include <tenon/core/parallel.hpp>
 #include <tenon/io/checkpoint.hpp>
 #include <tenon/io/checkpoint_places.hpp>
-#include <tenon/io/gguf.hpp>
 #include <tenon/io/list_text.hpp>
 #include <tenon/io/read_ahead.hpp>
 #include <tenon/io/read_elements.hpp>
-#include <tenon/io/safetensors.hpp>
 #include <tenon/io/safetensors_write.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/nn/host_elements.hpp>
@@ -273,21 +271,6 @@ struct ParameterTypes {
         using weight = Weight;
     };
 };
-
-/// The type whose elements a tensor holds one after the other; nothing where they are in blocks.
-inline std::optional<ElementType> plain_type(const SafetensorsEntry& entry) { return entry.type; }
-inline std::optional<ElementType> plain_type(const GgufEntry& entry) {
-    switch (entry.type) {
-        case GgmlType::f32:
-            return ElementType::f32;
-        case GgmlType::f16:
-            return ElementType::f16;
-        case GgmlType::bf16:
-            return ElementType::bf16;
-        default:
-            return std::nullopt;
-    }
-}
 
 /// Gives parameters that take a file's type that of the tensors they are made of, if it is one and may be
 /// theirs, else f32. Before they have memory: a type that a parameter has memory for stays.

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <type_traits>
 
 #include "tenon/core/element.hpp"
@@ -14,6 +15,21 @@
 #include "tenon/io/safetensors.hpp"
 
 namespace tenon::detail {
+
+/// The type whose elements a tensor holds one after the other; nothing where they are in blocks.
+inline std::optional<ElementType> plain_type(const SafetensorsEntry& entry) { return entry.type; }
+inline std::optional<ElementType> plain_type(const GgufEntry& entry) {
+    switch (entry.type) {
+        case GgmlType::f32:
+            return ElementType::f32;
+        case GgmlType::f16:
+            return ElementType::f16;
+        case GgmlType::bf16:
+            return ElementType::bf16;
+        default:
+            return std::nullopt;
+    }
+}
 
 /// A real number's exponent, in the place that it has among the number's bits. Those of numbers that are not
 /// finite are `greatest`, and the maximum of many is found by vectors.
