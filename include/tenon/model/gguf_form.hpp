@@ -99,16 +99,31 @@ constexpr bool has_gguf_form(const ConfigurationTable& table, const GgufForm& fo
 
 namespace detail {
 
+/// What reading needs to know of features, so that it is compiled once for all.
+struct GgufFeatures {
+    TransformerSizes sizes;
+    bool has_layer_norms, is_parallel, has_latents, has_experts, has_shared_expert;
+
+    template <class Features>
+    static constexpr GgufFeatures of() {
+        return {sizes_of<DynamicTransformer<Features>>(),
+                Features::norm == NormKind::layer,
+                Features::parallel,
+                Features::latent_attention,
+                Features::mixture_of_experts,
+                Features::shared_expert};
+    }
+};
+
 /// Reads the numbers of a GGUF file's metadata. All throw FileError.
-template <class Features>
 class GgufSizes {
 public:
-    constexpr GgufSizes(const ConfigurationTable& table, const GgufForm& form)
-        : table_(table), own_(table.below(form.architecture)), form_(form) {}
+    constexpr GgufSizes(const ConfigurationTable& table, const GgufForm& form, const GgufFeatures& features)
+        : table_(table), own_(table.below(form.architecture)), form_(form), features_(features) {}
 
     constexpr TransformerSizes read() const {
         refuse_unknown_keys();
-        TransformerSizes sizes = sizes_of<DynamicTransformer<Features>>();
+        TransformerSizes sizes = features_.sizes;
         sizes.vocabulary =
             own_.find("vocab_size") ? own_.require_length("vocab_size") : table_.require_length("vocab_size");
         sizes.context = own_.require_length("context_length");
@@ -119,24 +134,23 @@ public:
         sizes.key_value_heads = own_.length("attention.head_count_kv", sizes.heads);
         sizes.head_width = own_.length("attention.key_length", 0);
         sizes.tied = table_.boolean("tie_word_embeddings", false);
-        sizes.norm_epsilon =
-            own_.require_real(Features::norm == NormKind::layer ? "attention.layer_norm_epsilon"
-                                                                : "attention.layer_norm_rms_epsilon");
+        sizes.norm_epsilon = own_.require_real(
+            features_.has_layer_norms ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon");
         sizes.attention_soft_cap = own_.real("attn_logit_softcapping", 0);
         sizes.logit_soft_cap = own_.real("final_logit_softcapping", 0);
         if (sizes.depth == form_.depth_of_wide_scale)
             sizes.attention_scale = 1 / constant_root(static_cast<double>(sizes.width) / sizes.heads);
-        if (own_.boolean("use_parallel_residual", Features::parallel) != Features::parallel)
-            fail("use_parallel_residual", Features::parallel ? "true" : "false", "the opposite");
+        if (own_.boolean("use_parallel_residual", features_.is_parallel) != features_.is_parallel)
+            fail("use_parallel_residual", features_.is_parallel ? "true" : "false", "the opposite");
 
         if (own_.boolean("attention.causal", !form_.is_encoder) == form_.is_encoder)
             fail("attention.causal", form_.is_encoder ? "false" : "true", "the opposite");
         sizes.token_types = form_.is_encoder ? table_.length("type_vocab_size", 0) : 0;
 
-        if constexpr (Features::latent_attention) read_latents(sizes);
+        if (features_.has_latents) read_latents(sizes);
         const int head_width = sizes.head_width > 0 ? sizes.head_width : sizes.width / sizes.heads;
         if (const int length = own_.length("attention.value_length", head_width);
-            length != head_width && !Features::latent_attention)
+            length != head_width && !features_.has_latents)
             fail("attention.value_length", "the width of a head, " + std::to_string(head_width),
                  std::to_string(length));
         read_feed_forward(sizes);
@@ -146,8 +160,7 @@ public:
     }
 
 private:
-    [[noreturn]] constexpr void fail(std::string_view key, const std::string& expected,
-                                     const std::string& got) const {
+    [[noreturn]] void fail(std::string_view key, const std::string& expected, const std::string& got) const {
         throw FileError(std::string(table_.where()) + ": " + std::string(form_.architecture) + "." +
                         std::string(key) + ": expected " + expected + ", got " + got);
     }
@@ -199,9 +212,9 @@ private:
             for (const std::string_view name : known)
                 if (key == name) return;
             for (const std::string_view name : of_mixtures)
-                if (key == name && (Features::mixture_of_experts || entry.integer == 0)) return;
+                if (key == name && (features_.has_experts || entry.integer == 0)) return;
             for (const std::string_view name : of_latents)
-                if (key == name && Features::latent_attention) return;
+                if (key == name && features_.has_latents) return;
             if (key == "pooling_type" && form_.is_encoder) return;  // see read_sentence_options
             if (!key.starts_with("attention.sliding_window_pattern."))
                 fail(key, "no such key in a model that is supported", "one");
@@ -209,14 +222,14 @@ private:
     }
 
     constexpr void read_feed_forward(TransformerSizes& sizes) const {
-        if constexpr (Features::mixture_of_experts) {
+        if (features_.has_experts) {
             sizes.hidden = own_.find("expert_feed_forward_length")
                                ? own_.require_length("expert_feed_forward_length")
                                : own_.require_length("feed_forward_length");
             sizes.experts = own_.require_length("expert_count");
             sizes.experts_per_token = own_.require_length("expert_used_count");
             sizes.normalized_experts = own_.boolean("expert_weights_norm", form_.normalized_experts);
-            if constexpr (Features::shared_expert) read_shared_experts(sizes);
+            if (features_.has_shared_expert) read_shared_experts(sizes);
         } else {
             sizes.hidden = own_.require_length("feed_forward_length");
         }
@@ -326,7 +339,7 @@ private:
             scaling.fast_turns = own_.real("rope.scaling.yarn_beta_fast", scaling.fast_turns);
             scaling.slow_turns = own_.real("rope.scaling.yarn_beta_slow", scaling.slow_turns);
             // The factor of the logarithm, which a published configuration leaves out of its number.
-            if constexpr (Features::latent_attention)
+            if (features_.has_latents)
                 scaling.scale = scaling.scale_of_all = own_.real("rope.scaling.yarn_log_multiplier", 0) / 0.1;
         } else if (kind == "linear" && factor != 1) {
             scaling.kind = RotaryScalingKind::linear;
@@ -363,6 +376,7 @@ private:
 
     ConfigurationTable table_, own_;
     const GgufForm& form_;
+    const GgufFeatures& features_;
 };
 
 }  // namespace detail
@@ -372,7 +386,7 @@ private:
 /// the architecture that no model of these sizes honours, so that nothing is silently wrong.
 template <class Features>
 constexpr TransformerSizes gguf_sizes(const ConfigurationTable& table, const GgufForm& form) {
-    return detail::GgufSizes<Features>(table, form).read();
+    return detail::GgufSizes(table, form, detail::GgufFeatures::of<Features>()).read();
 }
 
 }  // namespace tenon
