@@ -32,15 +32,26 @@ struct Exponent {
     }
 };
 
-/// Returns the first of `count` elements that is not finite; -1: none.
+/// Returns the first of `count` elements that is not finite; -1: none. Where an exponent is the greatest, one
+/// more carries into the place of the sign, and no further: so a word tells of all its elements at once.
 template <class T>
 std::int64_t first_not_finite(const T* elements, std::int64_t count) {
     using E = Exponent<T>;
-    typename E::Bits most = 0;
-    for (std::int64_t i = 0; i < count; ++i) most = std::max(most, E::of(elements[i]));
-    if (most != E::greatest) return -1;
-    return std::find_if(elements, elements + count, [](T number) { return E::of(number) == E::greatest; }) -
-           elements;
+    using Bits = typename E::Bits;
+    constexpr std::uint64_t every = ~std::uint64_t{0} / static_cast<Bits>(-1),  // the lowest bit of each
+        exponents = every * E::greatest, one = every << E::digits, signs = every << (8 * sizeof(T) - 1);
+    constexpr auto each = static_cast<std::int64_t>(sizeof(std::uint64_t) / sizeof(T));
+    const std::int64_t words = count / each;
+    std::uint64_t carries = 0;
+    for (std::int64_t i = 0; i < words; ++i) {
+        std::uint64_t word;
+        std::memcpy(&word, elements + i * each, sizeof(word));
+        carries |= (word & exponents) + one;
+    }
+    const T* const first = (carries & signs) != 0 ? elements : elements + words * each;
+    const T* const found =
+        std::find_if(first, elements + count, [](T number) { return E::of(number) == E::greatest; });
+    return found == elements + count ? -1 : found - elements;
 }
 
 /// Elements as T, each `step` after the last. Returns the first that is not finite as a T; -1: none.
