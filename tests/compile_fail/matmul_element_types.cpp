@@ -1,8 +1,5 @@
 // first line: matmul: the element types differ
-#include <tenon/op/matmul/matmul.hpp>
-#if TENON_CONTROL
 #include <tenon/op/matmul/cpu.hpp>
-#endif
 
 // Beside a factor of 16 bits, one of floats has no gradient.
 using Tracking = std::conditional_t<TENON_CONTROL, tenon::Untracked, tenon::Tracked>;

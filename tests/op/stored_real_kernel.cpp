@@ -55,7 +55,8 @@ TEST_CASE_TEMPLATE("products", H, float, bf16, f16) {
 TEST_CASE_TEMPLATE("products with a matrix for each head, as latent attention has them", H, float, bf16,
                    f16) {
     const Forms<H, Shape<21, 40>> of;
-    const auto by_head = split_axis<0, 3, 7>(of.matrix), wide_by_head = split_axis<0, 3, 7>(of.wide);
+    const auto by_head = split_axis<0, 3, 7>(of.matrix);
+    const auto wide_by_head = split_axis<0, 3, 7>(of.wide);
     const auto x = support::numbers<float, Shape<3, 2, 40>>(2);
     const auto y = support::numbers<float, Shape<3, 2, 7>>(3);
     CHECK(values(matmul<right>(x, by_head)) == values(matmul<right>(x, wide_by_head)));

@@ -56,15 +56,23 @@ T element_at(const std::byte* bytes, std::int64_t i) {
     return element;
 }
 
-/// Returns the first of `count` elements of type T that is not finite; -1: none.
+/// Returns the first of `count` elements of type T that is not finite; -1: none. Where an exponent is the
+/// greatest, one more carries into the place of the sign, and no further: so a word tells of all its elements
+/// at once.
 template <class T>
 std::int64_t first_not_finite(const std::byte* elements, std::int64_t count) {
     using E = Exponent<T>;
-    typename E::Bits most = 0;
-    for (std::int64_t i = 0; i < count; ++i) most = std::max(most, E::of(element_at<T>(elements, i)));
-    if (most != E::greatest) return -1;
-    for (std::int64_t i = 0;; ++i)
+    using Bits = typename E::Bits;
+    constexpr std::uint64_t every = ~std::uint64_t{0} / static_cast<Bits>(-1),  // the lowest bit of each
+        exponents = every * E::greatest, one = every << E::digits, signs = every << (8 * sizeof(T) - 1);
+    constexpr auto each = static_cast<std::int64_t>(sizeof(std::uint64_t) / sizeof(T));
+    const std::int64_t words = count / each;
+    std::uint64_t carries = 0;
+    for (std::int64_t i = 0; i < words; ++i)
+        carries |= (element_at<std::uint64_t>(elements, i) & exponents) + one;
+    for (std::int64_t i = (carries & signs) != 0 ? 0 : words * each; i < count; ++i)
         if (E::of(element_at<T>(elements, i)) == E::greatest) return i;
+    return -1;
 }
 
 /// The same of elements in their place.
