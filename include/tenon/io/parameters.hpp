@@ -332,8 +332,9 @@ void read_parameters_of(const std::vector<PlacedTensor<Entry>>& tensors, const s
 
 template <class Model, class Entry>
 void read_parameters(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
-    using Types = ParameterTypes<typename Model::Value, typename Model::Device, tenon::MasterOf<Model>,
-                                 tenon::WeightOf<typename Model::Precision>>;
+    using Value = typename Model::Value;
+    using Weight = std::conditional_t<has_stored_weights<Model>, StoredReal, Value>;
+    using Types = ParameterTypes<Value, typename Model::Device, tenon::MasterOf<Model>, Weight>;
     read_parameters_of<Types>(tensors, where);
 }
 
