@@ -85,6 +85,10 @@ std::int64_t first_not_finite(const T* elements, std::int64_t count) {
 template <class From, class T>
 std::int64_t convert_elements(const std::byte* from, std::int64_t count, T* to, std::int64_t step) {
     using E = Exponent<T>;
+    if (std::same_as<From, T> && step == 1) {
+        std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(T));
+        return first_not_finite(to, count);
+    }
     const auto convert = [&](std::int64_t i) {
         return static_cast<T>(static_cast<ComputeOf<From>>(element_at<From>(from, i)));
     };
