@@ -1,7 +1,7 @@
 # add_header_tests(<prefix> <label> <language> <command> <header>...): each header compiles alone, by the command, a list.
 #
-# What a header includes may as well be there before it. So one run of the compiler tests a chain of headers, each of
-# which is included by the next; a test is named after its last.
+# What a header includes, itself or by another, may as well be there before it. So one run of the compiler tests a chain
+# of headers, each of which the next includes; a test is named after its last.
 function(add_header_tests prefix labels language command)
     foreach(header IN LISTS ARGN)
         file(STRINGS "${PROJECT_SOURCE_DIR}/include/${header}" includes REGEX "^#include ")
@@ -29,8 +29,14 @@ function(add_header_tests prefix labels language command)
         list(REMOVE_ITEM left ${next})
         foreach(header IN LISTS next)
             set(is_left_${header} FALSE)
-            set(before "")
+            set(all ${includes_of_${header}})
             foreach(included IN LISTS includes_of_${header})
+                list(APPEND all ${all_of_${included}})
+            endforeach()
+            list(REMOVE_DUPLICATES all)
+            set(all_of_${header} ${all})
+            set(before "")
+            foreach(included IN LISTS all)
                 if(included IN_LIST ends)
                     set(before ${included})
                 endif()

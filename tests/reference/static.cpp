@@ -1,6 +1,6 @@
-// A reference check with the shapes of one folder as types: its configuration is compiled in.
+// A reference check with the shapes of folders as types: their configurations are compiled in.
 
-#include <fixture.hpp>
+#include <fixtures.hpp>
 
 #include "check.hpp"
 #include "check_encoder.hpp"
@@ -17,10 +17,8 @@ template <std::int64_t time>
 struct BatchesOf<0, time> {
     using type = tenon::Shape<tenon::dyn, tenon::dyn>;
 };
-using Batches =
-    BatchesOf<fixture::table.integer("batch_size", 0), fixture::table.integer("context_length", 0)>::type;
 
-template <class Checkpoint>
+template <class Checkpoint, const tenon::ConfigurationTable& table>
 int run(const std::string& folder) {
     if constexpr (!Checkpoint::is_supported) {
         std::printf("%s: an architecture that is not supported yet\n", folder.c_str());
@@ -28,13 +26,19 @@ int run(const std::string& folder) {
     } else if constexpr (Checkpoint::architecture.is_encoder) {
         return reference::check_encoder<typename Checkpoint::Configuration>(folder, Checkpoint::architecture);
     } else {
+        using Batches =
+            typename BatchesOf<table.integer("batch_size", 0), table.integer("context_length", 0)>::type;
         return reference::check<typename Checkpoint::Configuration, Batches>(folder, Checkpoint::architecture,
-                                                                             fixture::table);
+                                                                             table);
     }
 }
 
 }  // namespace
 
 int main(int count, char** values) {
-    return reference::main_of_folder(count, values, run<fixture::Checkpoint>);
+    return reference::main_of_folder(count, values, [](const std::string& folder) {
+        return visit_fixture(folder, [&]<class Checkpoint, const tenon::ConfigurationTable & table>() {
+            return run<Checkpoint, table>(folder);
+        });
+    });
 }
