@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include <tenon/core/stored_elements.hpp>
 #include <tenon/io/checkpoint.hpp>
 #include <tenon/io/file.hpp>
 #include <tenon/io/gguf.hpp>
@@ -187,20 +188,12 @@ std::vector<std::string> files_of(const Request& request) {
 /// The first element that is not finite, of a tensor that may be read in place, unseen; -1: none is.
 template <class Entry>
 std::int64_t first_not_finite(const Entry& entry) {
-    const std::span<const std::byte> bytes = entry.bytes;
     const std::optional<ElementType> type = detail::plain_type(entry);
-    if (!type) return -1;
-    const auto count = static_cast<std::int64_t>(bytes.size() / size_of(*type));
-    switch (*type) {
-        case ElementType::f32:
-            return detail::first_not_finite<float>(bytes.data(), count);
-        case ElementType::bf16:
-            return detail::first_not_finite<bf16>(bytes.data(), count);
-        case ElementType::f16:
-            return detail::first_not_finite<f16>(bytes.data(), count);
-        default:
-            return -1;
-    }
+    if (!type || !may_be_stored_as<StoredReal>(*type)) return -1;
+    return StoredElements(entry.bytes.data(), *type).visit([&]<class T>(const T*) {
+        return detail::first_not_finite<T>(entry.bytes.data(),
+                                           static_cast<std::int64_t>(entry.bytes.size() / sizeof(T)));
+    });
 }
 
 /// How many bytes of a file precede those of its tensors. Throws FileError where an element is not finite.

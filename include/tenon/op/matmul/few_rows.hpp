@@ -83,16 +83,15 @@ void few_rows_dot(int threads, std::int64_t rows, std::int64_t columns, std::int
                   kernel::MatrixView<const A> a, kernel::MatrixView<const B> b, kernel::MatrixView<T> c,
                   Update<T> update) {
     Workspace scratch;
-    kernel::MatrixView<const T> left;
-    if (std::same_as<A, T> && a.column_stride == 1) {
-        if constexpr (std::same_as<A, T>) left = a;
-    } else {
+    const auto left = [&]() -> kernel::MatrixView<const T> {
+        if constexpr (std::same_as<A, T>)
+            if (a.column_stride == 1) return a;
         T* copy = scratch.take<T>(rows * depth);
         for (std::int64_t i = 0; i < rows; ++i) {
             for (std::int64_t k = 0; k < depth; ++k) copy[i * depth + k] = static_cast<T>(a(i, k));
         }
-        left = {copy, depth, 1};
-    }
+        return {copy, depth, 1};
+    }();
     if (threads == 1) return few_rows_dot_range(rows, columns, depth, left, b, c, update);
     const std::int64_t grain = std::max<std::int64_t>(4, round_up(columns / (8 * threads), 4));
     parallel_for(columns, grain, [&](std::int64_t begin, std::int64_t end) {
