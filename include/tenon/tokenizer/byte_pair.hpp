@@ -275,7 +275,7 @@ private:
     TokenId find_whole(std::string_view piece, detail::ModelScratch& scratch) const {
         if (units_ == Units::characters) return vocabulary_.find(piece);
         if (piece.size() <= detail::PieceKey::maximum_size)
-            return whole_pieces_.find(detail::key_of_piece(piece, piece));
+            return whole_pieces_.find(detail::key_of_piece(piece, piece.size()));
         if (piece.size() > longest_ || !long_pieces_.may_have(detail::hash_bytes(piece) >> 32))
             return detail::absent;
         scratch.text = detail::written_bytes(piece);
@@ -300,7 +300,7 @@ private:
                 encode(bytes, 0, scratch, tokens);
                 if (tokens.ids.size() != 1 || tokens.ids[0] != id) continue;
             }
-            whole_pieces_.add(detail::key_of_piece(bytes, bytes), id);
+            whole_pieces_.add(detail::key_of_piece(bytes, bytes.size()), id);
         }
     }
 

@@ -27,6 +27,7 @@ struct ModelState {
 
     PieceCache cache;
     ModelScratch scratch;
+    TokenList made;                            // of one piece
     TokenList tokens;                          // what was made so far
     std::vector<std::size_t>* ends = nullptr;  // if wanted: the number of tokens after each piece
 };
@@ -34,26 +35,25 @@ struct ModelState {
 /// The most pieces that are looked up together.
 inline constexpr std::size_t piece_batch = 64;
 
-/// Appends the tokens of a piece that isn't remembered, and remembers them under its hash. `key` is a short
-/// piece's.
+/// Leaves with `state` the tokens of a piece that isn't remembered, and remembers them under its hash. `key`
+/// is a short piece's.
 template <class Model>
-void encode_new(const Model& model, std::string_view bytes, const PieceKey& key, std::uint64_t hash,
-                std::size_t offset, ModelState& state) {
+std::span<const TokenId> encode_new(const Model& model, std::string_view bytes, const PieceKey& key,
+                                    std::uint64_t hash, std::size_t offset, ModelState& state) {
     const bool is_short = bytes.size() <= PieceKey::maximum_size;
-    std::vector<TokenId>& ids = state.tokens.ids;
-    const std::size_t before = ids.size();
+    std::vector<TokenId>& tokens = state.made.ids;
+    tokens.clear();
     TokenId whole = absent;
     if constexpr (requires { model.whole_piece(key); }) {
         if (is_short) whole = model.whole_piece(key);
     }
     if (whole != absent) {
-        ids.push_back(whole);
+        tokens.push_back(whole);
     } else {
-        model.encode(bytes, offset, state.scratch, state.tokens);
+        model.encode(bytes, offset, state.scratch, state.made);
     }
-    const std::span<const TokenId> tokens = std::span<const TokenId>(ids).subspan(before);
     if (is_short) {
-        if (tokens.size() > ShortPieceEntry::maximum_tokens) return;
+        if (tokens.size() > ShortPieceEntry::maximum_tokens) return tokens;
         ShortPieceEntry& entry = state.cache.short_pieces.add(hash);
         entry.key = key;
         entry.count = static_cast<std::uint32_t>(tokens.size());
@@ -66,19 +66,23 @@ void encode_new(const Model& model, std::string_view bytes, const PieceKey& key,
         std::copy(bytes.begin(), bytes.end(), entry.bytes);
         std::copy(tokens.begin(), tokens.end(), entry.tokens);
     }
+    return tokens;
 }
 
 /// Appends the tokens of at most piece_batch pieces that are not to be cut.
 template <class Model>
 void encode_uncut(const Model& model, std::string_view text, std::span<const Span> pieces,
                   ModelState& state) {
+    const auto bytes_of = [&](std::size_t i) {
+        return std::string_view(text.data() + pieces[i].begin, pieces[i].size());
+    };
     // All keys come first, so that memory is read for many pieces at once.
     std::array<PieceKey, piece_batch> keys;  // of short pieces
     std::array<std::uint64_t, piece_batch> hashes;
     for (std::size_t i = 0; i < pieces.size(); ++i) {
-        const std::string_view bytes = part(text, pieces[i]);
+        const std::string_view bytes = bytes_of(i);
         if (bytes.size() <= PieceKey::maximum_size) {
-            keys[i] = key_of_piece(bytes, text.substr(pieces[i].begin));
+            keys[i] = key_of_piece(bytes, text.size() - pieces[i].begin);
             hashes[i] = keys[i].hash();
             state.cache.short_pieces.prefetch(hashes[i]);
         } else if (bytes.size() <= LongPieceEntry::maximum_size) {
@@ -87,14 +91,19 @@ void encode_uncut(const Model& model, std::string_view text, std::span<const Spa
         }
     }
     std::vector<TokenId>& ids = state.tokens.ids;
-    std::array<TokenId, piece_batch * ShortPieceEntry::maximum_tokens> found;
+    std::array<TokenId, piece_batch * LongPieceEntry::maximum_tokens> found;
     TokenId* end = found.data();
-    const auto flush = [&] {
-        ids.insert(ids.end(), found.data(), end);
-        end = found.data();
+    const auto append = [&](std::span<const TokenId> tokens) {
+        if (tokens.size() <= LongPieceEntry::maximum_tokens) {
+            end = std::copy(tokens.begin(), tokens.end(), end);
+        } else {
+            ids.insert(ids.end(), found.data(), end);
+            ids.insert(ids.end(), tokens.begin(), tokens.end());
+            end = found.data();
+        }
     };
     for (std::size_t i = 0; i < pieces.size(); ++i) {
-        const std::string_view bytes = part(text, pieces[i]);
+        const std::string_view bytes = bytes_of(i);
         if (bytes.size() <= PieceKey::maximum_size) {
             const ShortPieceEntry& entry = state.cache.short_pieces[hashes[i]];
             if (entry.key == keys[i]) {
@@ -107,15 +116,14 @@ void encode_uncut(const Model& model, std::string_view text, std::span<const Spa
         } else if (bytes.size() <= LongPieceEntry::maximum_size) {
             const LongPieceEntry& entry = state.cache.long_pieces[hashes[i]];
             if (entry.is_of(bytes)) {
-                flush();
-                ids.insert(ids.end(), entry.tokens, entry.tokens + entry.count);
+                std::copy_n(entry.tokens, LongPieceEntry::maximum_tokens, end);
+                end += entry.count;
                 continue;
             }
         }
-        flush();
-        encode_new(model, bytes, keys[i], hashes[i], pieces[i].begin, state);
+        append(encode_new(model, bytes, keys[i], hashes[i], pieces[i].begin, state));
     }
-    flush();
+    ids.insert(ids.end(), found.data(), end);
 }
 
 /// Calls on_part(span) for the parts into which a model cuts a piece by itself.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -21,26 +22,33 @@ struct PieceKey {
     std::uint64_t low;
     std::uint64_t high;
 
-    bool operator==(const PieceKey&) const = default;
+    bool operator==(const PieceKey& other) const { return ((low ^ other.low) | (high ^ other.high)) == 0; }
     std::size_t hash() const { return static_cast<std::size_t>(mix(low, high) >> 24); }
 };
 
-/// The key of a piece; `rest` is what can be read from its first byte on.
-inline PieceKey key_of_piece(std::string_view piece, std::string_view rest) {
+/// The bits of a key that are a piece's bytes, by the piece's size.
+inline constexpr auto piece_bits = [] {
+    std::array<PieceKey, PieceKey::maximum_size + 1> bits{};
+    for (std::size_t size = 1; size < bits.size(); ++size) {
+        bits[size] = bits[size - 1];
+        (size <= 8 ? bits[size].low : bits[size].high) |= std::uint64_t{0xFF} << 8 * ((size - 1) % 8);
+    }
+    return bits;
+}();
+
+/// The key of a piece, of which so many bytes and what follows them can be read.
+inline PieceKey key_of_piece(std::string_view piece, std::size_t readable) {
     static_assert(std::endian::native == std::endian::little,
                   "expected the size in a byte beyond the piece's");
-    const std::size_t size = piece.size();
-    char bytes[16] = {};
-    PieceKey key;
-    if (rest.size() >= sizeof bytes) {
-        std::memcpy(&key, rest.data(), sizeof bytes);
-        key.low &= size >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << 8 * size) - 1;
-        key.high &= size <= 8 ? 0 : (std::uint64_t{1} << 8 * (size - 8)) - 1;
+    PieceKey key{0, 0};
+    if (readable >= sizeof key) {
+        std::memcpy(&key, piece.data(), sizeof key);
+        key.low &= piece_bits[piece.size()].low;
+        key.high &= piece_bits[piece.size()].high;
     } else {
-        std::memcpy(bytes, piece.data(), size);
-        std::memcpy(&key, bytes, sizeof bytes);
+        std::memcpy(&key, piece.data(), piece.size());
     }
-    key.high |= std::uint64_t{size} << 56;
+    key.high |= std::uint64_t{piece.size()} << 56;
     return key;
 }
 
@@ -89,7 +97,7 @@ public:
         : entries_(first_size), maximum_size_(std::bit_floor(maximum_bytes / sizeof(Entry))) {}
 
     /// Where the entry of a hash is, if it is there.
-    const Entry& operator[](std::uint64_t hash) const { return entries_[hash & (entries_.size() - 1)]; }
+    const Entry& operator[](std::uint64_t hash) const { return entries_[hash & mask_]; }
 
     /// Begins to read the place of a hash from memory.
     void prefetch(std::uint64_t hash) const {
@@ -100,7 +108,7 @@ public:
     /// The place for a new entry of a hash.
     Entry& add(std::uint64_t hash) {
         if (++added_ > entries_.size() && entries_.size() < maximum_size_) grow();
-        return entries_[hash & (entries_.size() - 1)];
+        return entries_[hash & mask_];
     }
 
 private:
@@ -109,13 +117,15 @@ private:
     void grow() {
         auto old = make_in_huge_pages<Entry>(std::min(4 * entries_.size(), maximum_size_));
         old.swap(entries_);
+        mask_ = entries_.size() - 1;
         added_ = 0;
         for (const Entry& entry : old) {
-            if (!entry.is_empty()) entries_[entry.hash() & (entries_.size() - 1)] = entry;
+            if (!entry.is_empty()) entries_[entry.hash() & mask_] = entry;
         }
     }
 
     std::vector<Entry> entries_;
+    std::size_t mask_ = first_size - 1;
     std::size_t maximum_size_;
     std::size_t added_ = 0;  // since the table grew
 };

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,18 +34,28 @@ struct TiktokenEncoding {
 namespace detail {
 
 /// The merges of tokens that are merged by rank, as tiktoken does: any two neighbours that together are a
-/// token become it, that of the lowest rank first. `tokens` are their bytes by rank; ids are ranks from
-/// `first` up.
+/// token become it, that of the lowest rank first. Of the pairs that a token can be cut into, one at most
+/// ever becomes it, which its bytes alone come to: nothing before its last merge crosses its ends, wherever
+/// it stands. `tokens` are their bytes by rank; ids are ranks from `first` up.
 inline MergeTable merges_of_ranks(const StringTable& tokens, TokenId first) {
+    std::array<TokenId, 256> units;
+    for (std::size_t byte = 0; byte < units.size(); ++byte) {
+        const char character = static_cast<char>(byte);
+        const std::uint32_t rank = tokens.find({&character, 1});
+        units[byte] = rank == absent ? absent : first + rank;
+    }
+    std::vector<std::uint32_t> shortest_first(tokens.size());
+    std::iota(shortest_first.begin(), shortest_first.end(), 0u);
+    std::stable_sort(shortest_first.begin(), shortest_first.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return tokens[a].size() < tokens[b].size(); });
     MergeTable merges;
-    merges.reserve(2 * std::size_t{tokens.size()});
-    for (std::uint32_t rank = 0; rank < tokens.size(); ++rank) {
-        const std::string_view token = tokens[rank];
-        for (std::size_t cut = 1; cut < token.size(); ++cut) {
-            const std::uint32_t left = tokens.find(token.substr(0, cut));
-            const std::uint32_t right = left == absent ? absent : tokens.find(token.substr(cut));
-            if (right != absent) merges.add(first + left, first + right, {rank, first + rank});
-        }
+    merges.reserve(tokens.size());
+    std::vector<TokenId> parts;
+    for (const std::uint32_t rank : shortest_first) {
+        parts.clear();
+        for (const char byte : tokens[rank]) parts.push_back(units[static_cast<unsigned char>(byte)]);
+        merges.apply(parts);
+        if (parts.size() == 2) merges.add(parts[0], parts[1], {rank, first + rank});
     }
     return merges;
 }

@@ -42,7 +42,7 @@ inline std::string tiktoken_pattern(const TokenizerParts& parts) {
 
 /// Whether merging by ids does what the merges do. A token that merges make of its own bytes is made in the
 /// same way wherever it stands, as nothing before its last merge crosses its ends. Any other must be one that
-/// only pieces which are it become, or all pairs that make it.
+/// only pieces which are it become, and that ids don't make either: its bytes don't come to two tokens.
 inline bool merges_are_ranks(const BytePair& model, TokenId count) {
     TokenId last = 0;
     for (const MergeTable::Entry& merge : model.merges().in_order()) {
@@ -58,12 +58,7 @@ inline bool merges_are_ranks(const BytePair& model, TokenId count) {
         for (std::size_t i = 0; i < bytes.size(); ++i) parts.push_back(tokens.find(bytes.substr(i, 1)));
         model.merges().apply(parts);
         if (parts.size() == 1 && parts[0] == id) continue;
-        if (!model.options().ignore_merges) return false;
-        for (std::size_t cut = 1; cut < bytes.size(); ++cut) {
-            const TokenId left = tokens.find(bytes.substr(0, cut)), right = tokens.find(bytes.substr(cut));
-            if (left != absent && right != absent && model.merges().find(left, right).result != id)
-                return false;
-        }
+        if (!model.options().ignore_merges || parts.size() == 2) return false;
     }
     return true;
 }
