@@ -15,7 +15,7 @@ using namespace tenon;
 TEST_CASE("parts are joined in their order, in whatever order they are made") {
     for (const std::vector<std::size_t>& order : {std::vector<std::size_t>{0, 1, 2}, {2, 1, 0}, {1, 2, 0}}) {
         detail::JoinedParts<int> parts(1);
-        const std::vector<int> made[] = {{1, 2}, {}, {3}};
+        std::vector<int> made[] = {{1, 2}, {}, {3}};
         for (const std::size_t part : order) parts.add(part, made[part]);
         CHECK(std::move(parts).joined() == std::vector<int>{1, 2, 3});
     }
@@ -28,7 +28,7 @@ TEST_CASE("threads may make the parts") {
     detail::JoinedParts<std::size_t> parts(0);
     parallel_for_each(count, [&](std::int64_t task) {
         const auto part = static_cast<std::size_t>(task);
-        const std::vector<std::size_t> elements(part % 7, part);
+        std::vector<std::size_t> elements(part % 7, part);
         parts.add(part, elements);
     });
     std::vector<std::size_t> expected;

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <map>
 #include <mutex>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -12,18 +11,23 @@
 namespace tenon::detail {
 
 /// Joins parts, in their order, that threads make in any: a thread that has made a part appends what can be
-/// appended while others make theirs. A part whose turn it is goes to its place at once; others wait in
-/// copies.
+/// appended while others make theirs. A part whose turn it is goes to its place at once; others wait.
 template <class Element>
 class JoinedParts {
 public:
     /// Makes room for about so many elements.
     explicit JoinedParts(std::size_t elements) { reserve_in_huge_pages(joined_, elements); }
 
-    void add(std::size_t part, std::span<const Element> elements) {
+    /// Takes the elements of a part; what it leaves in their stead is memory to use again.
+    void add(std::size_t part, std::vector<Element>& elements) {
         std::unique_lock lock(mutex_);
         if (is_joining_ || part != next_) {
-            waiting_.try_emplace(part, elements.begin(), elements.end());
+            std::vector<Element>& waiting = waiting_[part];
+            waiting.swap(elements);
+            if (!spare_.empty()) {
+                elements.swap(spare_.back());
+                spare_.pop_back();
+            }
             return;
         }
         is_joining_ = true;
@@ -31,11 +35,12 @@ public:
         lock.unlock();
         append(elements);
         lock.lock();
-        while (const auto next = waiting_.extract(next_)) {
+        while (auto next = waiting_.extract(next_)) {
             ++next_;
             lock.unlock();
             append(next.mapped());
             lock.lock();
+            spare_.push_back(std::move(next.mapped()));
         }
         is_joining_ = false;
     }
@@ -44,12 +49,13 @@ public:
     std::vector<Element> joined() && { return std::move(joined_); }
 
 private:
-    void append(std::span<const Element> elements) {
+    void append(const std::vector<Element>& elements) {
         joined_.insert(joined_.end(), elements.begin(), elements.end());
     }
 
     std::mutex mutex_;
     std::map<std::size_t, std::vector<Element>> waiting_;  // those made before their turn
+    std::vector<std::vector<Element>> spare_;              // memory of those that were appended
     std::size_t next_ = 0;                                 // the part to append
     bool is_joining_ = false;
     std::vector<Element> joined_;  // of who joins
