@@ -90,7 +90,7 @@ int check(const Architecture& architecture, const std::string& folder) {
             const std::string of = what + ", after " + std::to_string(tokens) + " tokens: ";
             report.expect(of + "loaded differs", differs(logits(loaded, tokens), expected), 0);
             if (architecture.names.transposed)
-                report.expect(of + "borrowed", reference::relative_error(borrowed.data(), expected), 1e-5);
+                report.expect(of + "borrowed", reference::relative_error(borrowed.data(), expected), 1e-6);
             else
                 report.expect(of + "borrowed differs", differs(borrowed, expected), 0);
             if (all_are_f32)
