@@ -233,10 +233,12 @@ void check_borrowing() {
         Open borrowed = borrow_model<Open>(sizes_of<Tiny>(), file, Gpt2::names);
         CHECK(elements(borrowed) == elements(model));
         CHECK(borrowed.embedding.data == bytes.data());
-        // GPT-2's matrices are transposed; of three in one tensor none is whole.
+        // GPT-2's matrices are transposed, and three are in one tensor; of biases that are joined none is
+        // whole.
         CHECK(borrowed.blocks[0].attention_norm.gain.data ==
               file.at("transformer.h.0.ln_1.weight").bytes.data());
-        CHECK(borrowed.blocks[0].attention.query.weight.storage);
+        CHECK(borrowed.blocks[0].attention.query.weight.is_borrowed());
+        CHECK(borrowed.blocks[0].attention.query.bias.storage);
         CHECK_FALSE(borrowed.embedding.storage);
         // What is loaded later is not written into the file.
         load_parameters(borrowed, file, Gpt2::names);

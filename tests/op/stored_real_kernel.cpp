@@ -41,6 +41,7 @@ TEST_CASE_TEMPLATE("products", H, float, bf16, f16) {
         CHECK(values(matmul<right>(x, of.matrix)) == values(matmul<right>(x, of.wide)));
         CHECK(values(matmul<right>(x, of.narrow)) == values(matmul<right>(x, of.wide)));
         CHECK(values(matmul(y, of.matrix)) == values(matmul(y, of.wide)));
+        CHECK(values(matmul<right>(y, transpose(of.matrix))) == values(matmul(y, of.wide)));
         const auto bias = support::numbers<float, Shape<35>>(4);
         CHECK(values(matmul_add<right>(x, of.matrix, bias, y)) ==
               values(matmul_add<right>(x, of.wide, bias, y)));
@@ -63,6 +64,11 @@ TEST_CASE_TEMPLATE("products with a matrix for each head, as latent attention ha
     CHECK(values(matmul(y, by_head)) == values(matmul(y, wide_by_head)));
     const auto turned = transpose<0, 1>(support::numbers<float, Shape<2, 3, 7>>(4));
     CHECK(values(matmul(turned, by_head)) == values(matmul(turned, wide_by_head)));
+    // As a file has them that keeps matrices transposed.
+    const auto strided = split_axis<0, 5, 8>(transpose(of.matrix));
+    const auto wide_strided = split_axis<0, 5, 8>(transpose(of.wide));
+    const auto z = support::numbers<float, Shape<5, 2, 21>>(5);
+    CHECK(values(matmul<right>(z, strided)) == values(matmul<right>(z, wide_strided)));
 }
 
 TEST_CASE_TEMPLATE("products of groups", H, float, bf16, f16) {

@@ -38,6 +38,13 @@ TEST_CASE("axes merge and split") {
     CHECK(at(split, 1, 1, 2, 0) == at(x, 1, 5, 0));
     CHECK(split_axis<1, dyn, dyn>(x, 3, 2).extents() == Extents(3, 3, 2, 2));
     CHECK_THROWS_AS((split_axis<1, dyn, dyn>(x, 4, 2)), ShapeError);
+    // A view's axis splits where it lies.
+    const auto turned = transpose<0, 1>(x);
+    const auto of_view = split_axis<0, 2, 3>(turned);
+    static_assert(std::same_as<decltype(of_view)::shape_type, Shape<2, 3, dyn, 2>>);
+    CHECK(of_view.data() == x.data());
+    CHECK(at(of_view, 1, 2, 0, 1) == at(x, 0, 5, 1));
+    CHECK_THROWS_AS((split_axis<0, dyn, dyn>(turned, 4, 2)), ShapeError);
 }
 
 TEST_CASE("transposes, slices and selections show the same memory") {
@@ -108,6 +115,8 @@ TEST_CASE("the gradient of a view goes into the place that it shows") {
     auto x = parameter<Shape<2, 3, 4>>(1);
     CHECK(gradient_error([](auto a) { return reshape<Shape<4, 6>>(a); }, x) < 1e-6);
     CHECK(gradient_error([](auto a) { return contiguous(transpose<0, 1>(a)); }, x) < 1e-6);
+    CHECK(gradient_error([](auto a) { return contiguous(split_axis<0, 2, 2>(transpose<0, 2>(a))); }, x) <
+          1e-6);
     CHECK(gradient_error([](auto a) { return contiguous(slice<2>(a, 1, 3)); }, x) < 1e-6);
     CHECK(gradient_error([](auto a) { return contiguous(select<1>(a, 1)); }, x) < 1e-6);
     CHECK(gradient_error([](auto a) { return contiguous(slice<0>(slice<2>(transpose(a), 0, 2), 1, 2)); }, x) <

@@ -6,6 +6,7 @@
 
 #include <tenon/autograd/tape.hpp>
 #include <tenon/core/element_type.hpp>
+#include <tenon/core/error.hpp>
 #include <tenon/core/stored_elements.hpp>
 
 namespace tenon {
@@ -62,19 +63,47 @@ private:
 /// A parameter with its shape erased to values: what optimizers, counting, loading and saving work on.
 class ParameterBase {
 public:
-    ParameterBase(Role role, ElementType type, const Extents& extents, bool takes_type = false)
-        : role(role), type(type), takes_type(takes_type), extents(extents) {}
+    ParameterBase(Role role, ElementType type, const Extents& extents, bool takes_type = false,
+                  bool takes_strides = false)
+        : role(role),
+          type(type),
+          takes_type(takes_type),
+          takes_strides(takes_strides),
+          extents(extents),
+          strides(row_major_strides(extents)) {}
     ParameterBase(const ParameterBase&) = delete;
     ParameterBase(ParameterBase&&) = default;
 
     // Not inlined: g++ 12 would unroll the loop past the last axis, and warn of what it then reads.
     [[gnu::noinline]] std::int64_t size() const { return extents.count(); }
 
+    /// Whether the elements follow each other, the last axis fastest. Others are borrowed ones.
+    bool is_packed() const { return detail::is_packed(extents, strides); }
+    /// Whether the elements are in memory of others, a file's, which is not to be written.
+    bool is_borrowed() const { return data && !storage; }
+
+    /// Lets the elements be those here, packed, which `owner` keeps.
+    void place(Storage owner, void* elements) {
+        storage = std::move(owner);
+        data = elements;
+        strides = row_major_strides(extents);
+    }
+
+    /// The elements, packed, to be written. Throws Error where they are borrowed.
+    void* own_data() const {
+        if (is_borrowed())
+            throw Error("expected a parameter that is the model's to write, got one that is borrowed");
+        return data;
+    }
+
     const Role role;
     ElementType type;
     /// Whether the type may become a file's, f32, bf16 or f16, before there is memory.
     const bool takes_type;
+    /// Whether the elements may lie with strides that are not those of a packed tensor.
+    const bool takes_strides;
     const Extents extents;
+    Strides strides;
     Storage storage;
     void* data = nullptr;
     SlotReference gradient;  // null in a model that only runs forward
@@ -85,18 +114,20 @@ public:
 /// A trained tensor, with the place where its gradient gathers if Tracking is `Tracked`. Its elements are
 /// uninitialized until the model that it belongs to initializes or loads them. It stands for its tensor
 /// wherever an operation or an expression takes one. One of StoredReal has f32, unless a file that it is
-/// loaded from has another type.
-template <class T, class S, class D = Cpu, class Tracking = Tracked>
+/// loaded from has another type. One whose Layout is Strided is packed, unless it is borrowed from a file
+/// that has it otherwise.
+template <class T, class S, class D = Cpu, class Tracking = Tracked, class Layout = RowMajor>
     requires(Real<T> || std::same_as<T, StoredReal>)
 class Parameter : public ParameterBase {
 public:
     using value_type = T;
     using shape_type = S;
     using device_type = D;
-    using tensor_type = Tensor<T, S, D, Tracking>;
+    using layout_type = Layout;
+    using tensor_type = Tensor<T, S, D, Tracking, Layout>;
 
     explicit Parameter(Role role, const Extents& extents = S::codes)
-        : ParameterBase(role, element_type_of<ElementOf>(), extents, is_stored) {
+        : ParameterBase(role, element_type_of<ElementOf>(), extents, is_stored, !Layout::is_packed) {
         if (!may_convert(extents, S::codes) || !extents.all_exact())
             throw_mismatch<mismatch::assignment>(extents, S::codes);
         if (!UnallocatedParameters::is_active()) {
@@ -117,13 +148,13 @@ public:
 
     tensor_type tensor() const {
         if constexpr (Tracking::is_tracked)
-            return {storage, elements(), extents, {}, Tracked(gradient)};
+            return {storage, elements(), extents, layout(), Tracked(gradient)};
         else
-            return {storage, elements(), extents};
+            return {storage, elements(), extents, layout()};
     }
 
     /// The values, outside of differentiation.
-    Tensor<T, S, D> value() const { return {storage, elements(), extents}; }
+    Tensor<T, S, D, Untracked, Layout> value() const { return {storage, elements(), extents, layout()}; }
 
     /// What backward passes have added up since the gradient was last cleared; zeros if none has. The tensor
     /// shares the gradient's memory: later passes may change it, unless it is cloned.
@@ -152,6 +183,13 @@ private:
             return {data, type};
         else
             return static_cast<T*>(data);
+    }
+
+    Layout layout() const {
+        if constexpr (Layout::is_packed)
+            return {};
+        else
+            return {strides};
     }
 };
 

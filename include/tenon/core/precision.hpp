@@ -30,7 +30,9 @@ struct F32 {
 /// All in 32 bits, but for matrices (of linear layers and experts, embedding and head), each of which is of
 /// the type that its file has it in: f32, bf16 or f16. So all can stay where the file is mapped (see
 /// `borrow_model`), and generation reads no more bytes than the file has. Each number becomes a float in a
-/// register: results are, to the last bit, those of F32. For models on the CPU that only run forward.
+/// register: results are, to the last bit, those of F32 with the same numbers, both loaded or both borrowed
+/// from a file of f32. Between what is loaded and what is borrowed last bits may differ where a file has
+/// matrices transposed (see `borrow_model`). For models on the CPU that only run forward.
 struct StoredWeights : F32 {
     using weight = StoredReal;
 };

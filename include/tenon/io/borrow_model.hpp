@@ -10,13 +10,21 @@
 namespace tenon {
 namespace detail {
 
-/// Whether a parameter's elements are a tensor's, as they lie in it.
+/// Lets a parameter's elements be a tensor's, if they lie in it as the parameter takes them.
 template <class Entry>
-bool lies_in(const PlacedTensor<Entry>& tensor) {
-    const ParameterBase& parameter = *tensor.place.parameter;
-    const auto address = reinterpret_cast<std::uintptr_t>(tensor.entry->bytes.data());
-    return tensor.place.is_whole() && tensor.place.extents.count() == parameter.size() &&
-           plain_type(*tensor.entry) == parameter.type && address % size_of(parameter.type) == 0;
+void borrow_elements(const PlacedTensor<Entry>& tensor) {
+    ParameterBase& parameter = *tensor.place.parameter;
+    const auto each = static_cast<std::int64_t>(size_of(parameter.type));
+    const std::byte* const bytes = tensor.entry->bytes.data();
+    if (tensor.place.extents.count() != parameter.size() || plain_type(*tensor.entry) != parameter.type ||
+        reinterpret_cast<std::uintptr_t>(bytes) % static_cast<std::size_t>(each) != 0)
+        return;
+    const auto view = tensor.place.view();
+    const bool is_whole = tensor.place.is_whole();
+    if (!is_whole && !(view && parameter.takes_strides)) return;
+    // Without a storage: the parameter owns nothing. A model that only runs forward does not write.
+    parameter.place({}, const_cast<std::byte*>(bytes + (is_whole ? 0 : view->first * each)));
+    if (!is_whole) parameter.strides = view->strides;
 }
 
 }  // namespace detail
@@ -28,10 +36,15 @@ enum class Borrowed {
 };
 
 /// A model of these sizes with the parameters of a checkpoint, as `load_model` makes it, but those that the
-/// checkpoint holds as the model does, whole and of its type, stay where they are: no memory is taken for
-/// them. Of a model of StoredWeights these are the matrices of files of f32, bf16 and f16. The checkpoint, or
-/// where its files are part of the program their memory, must outlive the model. Throws like
-/// `load_parameters`.
+/// checkpoint holds whole and of the model's type stay where they are, and so do the matrices of linear
+/// layers that are a part of one tensor or transposed in it: no memory is taken for them. Of a model of
+/// StoredWeights these are the matrices of files of f32, bf16 and f16. What is put together of several
+/// tensors, or taken from one in turns, is copied. The checkpoint, or where its files are part of the program
+/// their memory, must outlive the model. Throws like `load_parameters`.
+///
+/// Where a checkpoint has matrices transposed (GPT-2's), products of few rows, as of one token, read those
+/// that stay along the other axis than copies, and add up in another order: last bits of results differ from
+/// those of the model that is loaded. Else they are the same, to the last bit.
 template <class Model, Borrowed borrowed = Borrowed::checked, class Source, class... Options>
 Model borrow_model(const TransformerSizes& sizes, const Source& source, const CheckpointNames& names,
                    const Options&... options) {
@@ -41,13 +54,10 @@ Model borrow_model(const TransformerSizes& sizes, const Source& source, const Ch
     Model model(sizes, options..., UnallocatedParameters());
     auto tensors = detail::placed_tensors(model, source, names);
     detail::take_types(tensors);
-    for (const auto& tensor : tensors)
-        if (detail::lies_in(tensor))
-            // Without a storage: the parameter owns nothing. A model that only runs forward does not write.
-            tensor.place.parameter->data = const_cast<std::byte*>(tensor.entry->bytes.data());
+    for (const auto& tensor : tensors) detail::borrow_elements(tensor);
     allocate_parameters(model);
     if (borrowed == Borrowed::unread)
-        std::erase_if(tensors, [](const auto& tensor) { return detail::lies_in(tensor); });
+        std::erase_if(tensors, [](const auto& tensor) { return tensor.place.parameter->is_borrowed(); });
     detail::read_parameters<Model>(tensors, source.where());
     return model;
 }

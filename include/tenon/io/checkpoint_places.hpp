@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -35,6 +36,21 @@ struct CheckpointPlace {
         if (is_stacked) return {turns, outputs / turns, extents[1]};
         if (transposed) return {extents[1], outputs};
         return {outputs, extents[1]};
+    }
+
+    /// Where a matrix lies in the tensor.
+    struct View {
+        std::int64_t first;  ///< element
+        Strides strides;
+    };
+    /// That of all that is kept here, if it steps evenly through one tensor, and is what the parameter has.
+    std::optional<View> view() const {
+        if (extents.rank != 2 || turns != 1 || addend != 0) return std::nullopt;
+        View view{first_output, {}};
+        view.strides[0] = transposed ? 1 : extents[1];
+        view.strides[1] = transposed ? outputs : 1;
+        if (!transposed) view.first *= extents[1];
+        return view;
     }
 
     /// Whether the tensor is what is kept here, element by element.

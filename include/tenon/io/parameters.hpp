@@ -56,50 +56,57 @@ private:
 /// it is read ahead.
 inline constexpr std::int64_t piece_elements = 1 << 18;
 
-/// Reads a parameter from a tensor whose shape has been compared. Returns what is wrong with its elements, or
-/// nothing.
-template <class Entry, class T>
-std::string read_place(const Entry& entry, const CheckpointPlace& place, T* to) {
-    if (!has_reals(entry)) return "expected real elements, got " + std::string(name_of(entry.type));
-    struct Run {
-        std::int64_t element, stored, count;
-    };
-    std::vector<Run> runs;
+/// Elements of a parameter, and as many that follow each other in its tensor.
+struct PlaceRun {
+    std::int64_t element, stored, count;
+};
+
+/// Calls bad(run), the number of a run's first element that is not finite or -1, for all runs of a place, on
+/// several threads. Returns what is wrong with the tensor's elements, or nothing.
+template <class T, class Bad>
+std::string check_runs(const CheckpointPlace& place, const Bad& bad) {
+    std::vector<PlaceRun> runs;
     const std::int64_t step = place.step();
     place.for_each_run([&](std::int64_t element, std::int64_t stored, std::int64_t count) {
         for (std::int64_t begin = 0; begin < count; begin += piece_elements)
             runs.push_back({element + begin * step, stored + begin, std::min(piece_elements, count - begin)});
     });
-    FirstBad bad;
+    FirstBad first;
     // A thread takes as many rows of what is transposed as fill lines of the cache.
     const std::int64_t count = std::ssize(runs),
                        together = step == 1 ? 1 : static_cast<std::int64_t>(64 / sizeof(T));
     parallel_for_each((count + together - 1) / together, [&](std::int64_t task) {
         for (std::int64_t i = task * together; i < std::min((task + 1) * together, count); ++i) {
-            const Run& run = runs[static_cast<std::size_t>(i)];
-            T* const elements = to + run.element;
-            const std::int64_t found = read_elements(entry, run.stored, run.count, elements, step);
-            if (found >= 0) bad.add(run.stored + found);
-            if (place.addend != 0)
-                for (std::int64_t j = 0; j < run.count; ++j)
-                    elements[j * step] =
-                        static_cast<T>(static_cast<ComputeOf<T>>(elements[j * step]) - place.addend);
+            const PlaceRun& run = runs[static_cast<std::size_t>(i)];
+            const std::int64_t found = bad(run);
+            if (found >= 0) first.add(run.stored + found);
         }
     });
-    return bad.message();
+    return first.message();
 }
 
-/// The same for elements that stay where they are: those of a parameter that lies in a file.
-template <class T>
-std::string check_in_place(const T* elements, std::int64_t count) {
-    FirstBad bad;
-    parallel_for_each((count + piece_elements - 1) / piece_elements, [&](std::int64_t task) {
-        const std::int64_t begin = task * piece_elements;
-        const std::int64_t found =
-            first_not_finite(elements + begin, std::min(piece_elements, count - begin));
-        if (found >= 0) bad.add(begin + found);
+/// Reads a parameter from a tensor whose shape has been compared. Returns what is wrong with its elements, or
+/// nothing.
+template <class Entry, class T>
+std::string read_place(const Entry& entry, const CheckpointPlace& place, T* to) {
+    if (!has_reals(entry)) return "expected real elements, got " + std::string(name_of(entry.type));
+    return check_runs<T>(place, [&, step = place.step()](const PlaceRun& run) {
+        T* const elements = to + run.element;
+        const std::int64_t found = read_elements(entry, run.stored, run.count, elements, step);
+        if (place.addend != 0)
+            for (std::int64_t j = 0; j < run.count; ++j)
+                elements[j * step] =
+                    static_cast<T>(static_cast<ComputeOf<T>>(elements[j * step]) - place.addend);
+        return found;
     });
-    return bad.message();
+}
+
+/// The same for elements that stay where they are, in a tensor of T: those of a borrowed parameter.
+template <class T, class Entry>
+std::string check_place(const Entry& entry, const CheckpointPlace& place) {
+    const auto* const elements = reinterpret_cast<const T*>(entry.bytes.data());
+    return check_runs<T>(
+        place, [&](const PlaceRun& run) { return first_not_finite(elements + run.stored, run.count); });
 }
 
 /// What is wrong with a file, collected so that a message can name all of it.
@@ -294,8 +301,8 @@ void take_types(const std::vector<PlacedTensor<Entry>>& tensors) {
     }
 }
 
-/// Reads parameters, in the order in which a file has them; of those whose memory is the file's it only looks
-/// whether they are finite.
+/// Reads parameters, in the order in which a file has them; of those that are borrowed it only looks whether
+/// they are finite.
 template <class Types, class Entry>
 void read_parameters_of(const std::vector<PlacedTensor<Entry>>& tensors, const std::string& where) {
     Differences differences(where);
@@ -316,8 +323,8 @@ void read_parameters_of(const std::vector<PlacedTensor<Entry>>& tensors, const s
         ParameterBase& parameter = *group[0].place.parameter;
         std::string* const problem = &problems[static_cast<std::size_t>(group.data() - tensors.data())];
         visit_element_type<Types>(parameter, [&]<class T>(std::type_identity<T>) {
-            if (parameter.data == group[0].entry->bytes.data()) {
-                problem[0] = check_in_place(static_cast<const T*>(parameter.data), parameter.size());
+            if (parameter.is_borrowed()) {
+                problem[0] = check_place<T>(*group[0].entry, group[0].place);
                 return;
             }
             write_elements<T, typename Types::Device>(parameter, [&](T* to) {
@@ -369,13 +376,14 @@ std::vector<std::byte> joined_bytes(const std::vector<CheckpointPlace>& places,
 /// Loads all parameters of a model from a Checkpoint, a Safetensors file or a Gguf file, each converted to
 /// its parameter's type (see StoredWeights for those that take the file's). Throws FileError, naming the file
 /// and every key, where tensors are missing, have another shape, are left over, or hold what is not finite,
-/// so that nothing is silently wrong. Names and shapes are compared before anything is loaded.
+/// so that nothing is silently wrong. Names and shapes are compared before anything is loaded. A model that
+/// borrowed its parameters has memory of its own then.
 template <class Model, class Source>
 void load_parameters(Model& model, const Source& source, const CheckpointNames& names) {
     const auto tensors = detail::placed_tensors(model, source, names);
     for_each_parameter(model, [](std::string_view, ParameterBase& parameter) {
-        if (parameter.takes_type) parameter.storage = {};  // what it has may be of another type
-        if (!parameter.storage) parameter.data = nullptr;  // borrowed: not the model's to write
+        if (parameter.takes_type) parameter.storage = {};       // what it has may be of another type
+        if (parameter.is_borrowed()) parameter.data = nullptr;  // not the model's to write
     });
     detail::take_types(tensors);
     allocate_parameters(model);

@@ -196,7 +196,7 @@ private:
             const Matrices& own = *entry.adapter;
             ParameterBase& parameter = *entry.weight;
             const Tensor<Value, Shape<dyn, dyn>, Device> weight(
-                parameter.storage, static_cast<Value*>(parameter.data), parameter.extents);
+                parameter.storage, static_cast<Value*>(parameter.own_data()), parameter.extents);
             const Tensor b = (merged ? own.scale : -own.scale) * own.b.value();
             const auto sum = matmul_add(b, own.a.value(), Nothing(), weight);
             Memory<Device>::copy(static_cast<const Value*>(sum.data()), sum.size(), weight.data());

@@ -9,6 +9,7 @@
 
 #include <tenon/core/mismatch.hpp>
 #include <tenon/model/checkpoint_names.hpp>
+#include <tenon/nn/host_elements.hpp>
 #include <tenon/nn/visitor.hpp>
 
 namespace tenon {
@@ -22,8 +23,14 @@ void copy_elements(std::string_view name, const ParameterBase& from, const Param
         throw Error("upcycle: " + std::string(name) + ": expected elements of type " +
                     std::string(name_of(to.type)) + ", got " + std::string(name_of(from.type)));
     const auto each = static_cast<std::int64_t>(size_of(from.type));
-    Memory<Device>::copy(static_cast<const char*>(from.data), from.size() * each,
-                         static_cast<char*>(to.data) + first * each);
+    const auto copy = [&](const void* elements) {
+        Memory<Device>::copy(static_cast<const char*>(elements), from.size() * each,
+                             static_cast<char*>(to.own_data()) + first * each);
+    };
+    if (from.is_packed())
+        copy(from.data);
+    else  // of the CPU
+        copy(HostElements<Cpu>(from).bytes().data());
 }
 
 }  // namespace detail

@@ -65,7 +65,7 @@ inline double initial_deviation(std::string_view name, const ParameterBase& para
 template <class Device, class T>
 void initialize_parameter(std::string_view name, const ParameterBase& parameter,
                           const InitializerOptions& options, Seed seed, std::uint64_t stream) {
-    T* to = static_cast<T*>(parameter.data);
+    T* to = static_cast<T*>(parameter.own_data());
     if (parameter.role == Role::gain || parameter.role == Role::bias)
         Memory<Device>::fill(to, parameter.size(), T(parameter.role == Role::gain ? 1.0f : 0.0f));
     else
@@ -77,7 +77,7 @@ void initialize_parameter(std::string_view name, const ParameterBase& parameter,
 }  // namespace detail
 
 /// Gives all parameters of a model their first values. Parameter number i draws from stream i of the seed, so
-/// the values do not depend on the number of threads, nor on the device.
+/// the values do not depend on the number of threads, nor on the device. Throws Error where one is borrowed.
 template <class Model>
 void initialize(Model& model, Seed seed, const InitializerOptions& options = {}) {
     std::uint64_t stream = 0;

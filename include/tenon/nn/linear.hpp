@@ -65,7 +65,7 @@ public:
         if constexpr (HasBias) visit("bias", bias);
     }
 
-    typename Setting::template Weight<Shape<Out, In>> weight;
+    typename Setting::template Matrix<Shape<Out, In>> weight;
     [[no_unique_address]] std::conditional_t<HasBias, Parameter<Shape<Out>>, Absent> bias;
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <concepts>
+#include <type_traits>
 
 #include <tenon/autograd/parameter.hpp>
 #include <tenon/core/precision.hpp>
@@ -11,6 +12,13 @@ namespace detail {
 template <class Weight, class Value, class Device, class Tracking>
 inline constexpr bool may_have_weights = std::same_as<Weight, Value> ||
                                          (std::same_as<Device, Cpu> && !Tracking::is_tracked);
+
+/// How linear layers' matrices lie: of a model that may borrow them from a file, with strides that are known
+/// at run time, which products on the CPU take as they are (but for those of 8 bits, which want it packed).
+template <class Device, class Precision, class Tracking>
+using LayoutOfMatrix =
+    std::conditional_t<std::same_as<Device, Cpu> && !Tracking::is_tracked && !linear_in_float8<Precision>,
+                       Strided, RowMajor>;
 
 }  // namespace detail
 
@@ -28,9 +36,14 @@ struct Setting {
     template <class S>
     using Parameter = tenon::Parameter<Value, S, Device, Tracking>;
 
-    /// A matrix: of a linear layer or of experts, the embedding or the head.
+    /// The matrices of experts, the embedding or the head.
     template <class S>
     using Weight = tenon::Parameter<WeightOf<PrecisionType>, S, Device, Tracking>;
+
+    /// The matrix of a linear layer.
+    template <class S>
+    using Matrix = tenon::Parameter<WeightOf<PrecisionType>, S, Device, Tracking,
+                                    detail::LayoutOfMatrix<Device, PrecisionType, Tracking>>;
 
     /// A norm's gain or bias. These are few, and what one is rounded by all rows have in common: they are
     /// kept as the optimizer keeps parameters, and so need no second copy.

@@ -69,7 +69,8 @@ void for_each_parameter(Model& model, F&& f) {
     model.visit_parameters(visitor);
 }
 
-/// Lets the parameters of `to` be those of `from`, a model with the same.
+/// Lets the parameters of `to` be those of `from`, a model with the same. Throws Error where `from` has
+/// borrowed one whose strides `to` cannot take.
 template <class From, class To>
 void share_parameters(From& from, To& to) {
     std::vector<ParameterBase*> sources;
@@ -77,8 +78,12 @@ void share_parameters(From& from, To& to) {
                        [&](std::string_view, ParameterBase& parameter) { sources.push_back(&parameter); });
     std::size_t next = 0;
     for_each_parameter(to, [&](std::string_view, ParameterBase& parameter) {
-        parameter.storage = sources[next]->storage;
-        parameter.data = sources[next++]->data;
+        const ParameterBase& source = *sources[next++];
+        if (!source.is_packed() && !parameter.takes_strides)
+            throw Error("share_parameters: expected a packed parameter, got one with strides");
+        parameter.storage = source.storage;
+        parameter.data = source.data;
+        parameter.strides = source.strides;
     });
 }
 
@@ -126,17 +131,17 @@ void allocate_parameters(Model& model) {
         auto* next = static_cast<std::byte*>(block.data());
         for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
             if (parameter.data) return;
-            parameter.storage = block;
-            parameter.data = next;
+            parameter.place(block, next);
             next += bytes_of(parameter);
         });
         return;
     }
     for_each_parameter(model, [](std::string_view, ParameterBase& parameter) {
         if (parameter.data) return;
-        parameter.storage = Storage(Memory<typename Model::Device>::allocate(
+        Storage own(Memory<typename Model::Device>::allocate(
             detail::bytes_of(parameter.extents, size_of(parameter.type))));
-        parameter.data = parameter.storage.data();
+        void* const elements = own.data();
+        parameter.place(std::move(own), elements);
     });
 }
 

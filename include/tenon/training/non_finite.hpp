@@ -14,6 +14,7 @@
 #include <tenon/autograd/parameter.hpp>
 #include <tenon/core/element.hpp>
 #include <tenon/io/list_text.hpp>
+#include <tenon/nn/host_elements.hpp>
 #include <tenon/nn/visitor.hpp>
 
 namespace tenon {
@@ -67,8 +68,9 @@ std::optional<NonFinite> first_non_finite_parameter(Model& model) {
     for_each_parameter(model, [&](std::string_view name, ParameterBase& parameter) {
         if (found) return;
         found = visit_element_type<Model>(parameter, [&]<class T>(std::type_identity<T>) {
-            return detail::first_non_finite<typename Model::Device>(
-                "parameter " + std::string(name), static_cast<const T*>(parameter.data), parameter.extents);
+            const HostElements<typename Model::Device> here(parameter);
+            return detail::first_non_finite<Cpu>("parameter " + std::string(name), here.template data<T>(),
+                                                 parameter.extents);
         });
     });
     return found;

@@ -66,14 +66,14 @@ public:
         bool may_change;
     };
 
-    /// The parameters of a model.
+    /// The parameters of a model. Throws Error where one is borrowed.
     template <class Model>
     void add_parameters(const std::string& name, Model& model) {
         for_each_parameter(model, [&](std::string_view parameter_name, ParameterBase& parameter) {
             const Extents& extents = parameter.extents;
             add<typename Model::Device>(name + "." + std::string(parameter_name), parameter.type,
                                         {extents.size, extents.size + extents.rank}, parameter.size(),
-                                        parameter.data);
+                                        parameter.own_data());
         });
     }
 

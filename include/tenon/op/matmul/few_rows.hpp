@@ -99,17 +99,22 @@ void few_rows_dot(int threads, std::int64_t rows, std::int64_t columns, std::int
     });
 }
 
-/// Adds `count` rows of b from row k on, weighted, to the rows of c.
+/// Adds `count` rows of b from row k on, weighted, to the rows of c. As many rows ahead are asked for: each
+/// may be on another page, where the processor begins anew to see what is next.
 template <int count, class T, class B>
 void add_weighted_rows(std::int64_t k, std::int64_t rows, std::int64_t columns, kernel::MatrixView<const T> a,
                        kernel::MatrixView<const B> b, kernel::MatrixView<T> c, Update<T> update) {
     using P = Packet<T>;
     const bool overwrite = k == 0 && !update.accumulate;
+    const std::int64_t ahead = count * b.row_stride;
     P weights[few_rows][count];
     for (std::int64_t i = 0; i < rows; ++i) {
         for (int l = 0; l < count; ++l) weights[i][l] = P(update.scale * a(i, k + l));
     }
+    constexpr std::int64_t line = 64 / sizeof(B);
     const auto step = [&](std::int64_t j, int lanes) {
+        if (j % line == 0)
+            for (int l = 0; l < count; ++l) __builtin_prefetch(&b(k + l, j) + ahead);
         P terms[count];
         for (int l = 0; l < count; ++l) terms[l] = P::load_partial(&b(k + l, j), lanes);
         for (std::int64_t i = 0; i < rows; ++i) {
@@ -133,21 +138,42 @@ void few_rows_sum_range(std::int64_t rows, std::int64_t columns, std::int64_t de
     for (; k < depth; ++k) add_weighted_rows<1>(k, rows, columns, a, b, c, update);
 }
 
+/// Into how many parts the depth is cut, each of which is added up apart: by the depth alone, so that an
+/// element of the result is the same however threads share out the work.
+constexpr std::int64_t depth_parts(std::int64_t depth) { return depth < 512 ? 1 : 4; }
+
 template <class T, class B>
 void few_rows_sum(int threads, std::int64_t rows, std::int64_t columns, std::int64_t depth,
                   kernel::MatrixView<const T> a, kernel::MatrixView<const B> b, kernel::MatrixView<T> c,
                   Update<T> update) {
-    // The rows of c that a range adds to stay in the first-level cache.
+    // Threads take parts of the depth rather than of rows, which memory gives faster whole. The rows that a
+    // range adds to stay in the first-level cache.
+    const std::int64_t parts = depth_parts(depth), each = round_up((depth + parts - 1) / parts, 8);
     const std::int64_t most = round_up(16384 / static_cast<std::int64_t>(sizeof(T)), Packet<T>::size);
+    const std::int64_t wanted = threads == 1 ? 1 : (2 * threads + parts - 1) / parts;
     const std::int64_t grain =
-        std::clamp(round_up(columns / (2 * threads), Packet<T>::size), std::int64_t{64}, most);
-    const auto range = [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t j = begin; j < end; j += grain) {
-            few_rows_sum_range(rows, std::min(grain, end - j), depth, a, b.from(0, j), c.from(0, j), update);
-        }
+        std::clamp(round_up((columns + wanted - 1) / wanted, 16), std::int64_t{64}, most);
+    const std::int64_t ranges = (columns + grain - 1) / grain;
+    Workspace scratch;
+    T* const sums = parts == 1 ? nullptr : scratch.take<T>(static_cast<std::size_t>(parts * rows * columns));
+    const auto run = [&](std::int64_t task) {
+        const std::int64_t part = task / ranges, k = part * each, j = task % ranges * grain;
+        const kernel::MatrixView<T> to =
+            sums ? kernel::MatrixView<T>{sums + part * rows * columns, columns, 1} : c;
+        few_rows_sum_range(rows, std::min(grain, columns - j), std::min(each, depth - k), a.from(0, k),
+                           b.from(k, j), to.from(0, j), Update<T>{update.scale, !sums && update.accumulate});
     };
-    if (threads == 1) return range(0, columns);
-    parallel_for(columns, grain, range);
+    if (threads == 1)
+        for (std::int64_t task = 0; task < parts * ranges; ++task) run(task);
+    else
+        parallel_for_each(parts * ranges, run);
+    if (!sums) return;
+    for (std::int64_t i = 0; i < rows; ++i)
+        for (std::int64_t j = 0; j < columns; ++j) {
+            T sum = update.accumulate ? c(i, j) : T(0);
+            for (std::int64_t part = 0; part < parts; ++part) sum += sums[(part * rows + i) * columns + j];
+            c(i, j) = sum;
+        }
 }
 
 }  // namespace tenon::detail

@@ -157,7 +157,10 @@ struct MatmulNode : Node {
 /// An operand as kernels take it: the axes before its matrices step evenly.
 template <TensorLike X>
 X product_operand(const X& given) {
-    return copied_unless(is_even(given.extents(), given.strides(), 0, X::rank - 2), given);
+    if constexpr (X::rank <= 3)
+        return given;  // one axis is even
+    else
+        return copied_unless(is_even(given.extents(), given.strides(), 0, X::rank - 2), given);
 }
 
 /// Throws for what `matmul_rule` found at fault.

@@ -115,13 +115,32 @@ template <class T>
     }
 }
 
+/// Copies two panels of a right factor whose rows' numbers follow each other: as much of a row at once, for
+/// the next may be on another page.
+template <class T, class From>
+[[gnu::noinline]] void pack_two_panels(kernel::MatrixView<const From> from, std::int64_t depth, T* to) {
+    constexpr int lanes = Packet<T>::size, width = tile_columns<T>;
+    for (std::int64_t k = 0; k < depth; ++k) {
+        const From* const row = &from(k, 0);
+#pragma GCC unroll 8
+        for (int j = 0; j < 2 * width; j += lanes)
+            copy_lanes<lanes>(row + j, to + j / width * width * depth + k * width + j % width);
+        for (int j = 0; j < 2 * width; j += 64 / static_cast<int>(sizeof(From)))
+            __builtin_prefetch(row + 8 * from.row_stride + j);
+    }
+}
+
 /// Copies a right factor into panels, one after the other. The last may be narrower: as many packets as it
 /// needs.
 template <class T, class From = T>
 [[gnu::noinline]] void pack_columns(std::int64_t columns, std::int64_t depth,
                                     kernel::MatrixView<const From> from, T* to) {
     constexpr int lanes = Packet<T>::size;
-    for (std::int64_t j = 0; j < columns; j += lanes) {
+    std::int64_t j = 0;
+    if (from.column_stride == 1)
+        for (constexpr int both = 2 * tile_columns<T>; j + both <= columns; j += both)
+            pack_two_panels(from.from(0, j), depth, to + j * depth);
+    for (; j < columns; j += lanes) {
         const std::int64_t panel = j / tile_columns<T> * tile_columns<T>;
         const std::int64_t width = std::min<std::int64_t>(tile_columns<T>, round_up(columns - panel, lanes));
         pack_lanes<lanes>(from.from(0, j).transposed(),

@@ -189,10 +189,9 @@ auto merge_axes(const X& x) {
 }
 
 /// Axis Axis as two, of the extents First and Second: [a, b c] -> [a, b, c]. `first` and `second` are their
-/// lengths, needed where the types leave them open. x is packed. Throws ShapeError where their product is
-/// another.
+/// lengths, needed where the types leave them open. Throws ShapeError where their product is another.
 template <int Axis, auto First, auto Second, TensorLike X>
-    requires(X::is_packed&& Axis >= 0 && Axis < X::rank &&
+    requires(Axis >= 0 && Axis < X::rank &&
              !extents_conflict(multiply_extents(extent_code(First), extent_code(Second)),
                                X::shape_type::codes[Axis]))
 auto split_axis(const X& x, int first = bound_of(extent_code(First)),
@@ -203,10 +202,20 @@ auto split_axis(const X& x, int first = bound_of(extent_code(First)),
     for (int axis = extents.rank - 1; axis > Axis; --axis) extents[axis] = extents[axis - 1];
     extents[Axis] = first;
     extents[Axis + 1] = second;
-    return detail::reshaped<S>(x, extents);
+    if constexpr (X::is_packed) {
+        return detail::reshaped<S>(x, extents);
+    } else {
+        if (first < 0 || second < 0 || std::int64_t{first} * second != x.extents()[Axis])
+            throw_mismatch<mismatch::reshape_changes_the_number_of_elements>(x.extents(), extents);
+        return detail::make_view<S, Strided>(x, [&](const Extents&, Strides strides) {
+            for (int axis = extents.rank - 1; axis > Axis; --axis) strides[axis] = strides[axis - 1];
+            strides[Axis] *= second;
+            return detail::ViewMap{0, extents, strides};
+        });
+    }
 }
 template <int Axis, auto First, auto Second, TensorLike X>
-    requires(X::is_packed&& Axis >= 0 && Axis < X::rank &&
+    requires(Axis >= 0 && Axis < X::rank &&
              extents_conflict(multiply_extents(extent_code(First), extent_code(Second)),
                               X::shape_type::codes[Axis]))
 mismatch::reshape_changes_the_number_of_elements<
