@@ -7,6 +7,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -182,4 +183,16 @@ TEST_CASE("a piece may have a megabyte") {
         of_characters(vocabulary_of({"a", "aa", "aaaa"}), {{"a", "a", "aa"}, {"aa", "aa", "aaaa"}}, {});
     const std::vector<TokenId> ids = Tokenizer(TokenizerParts{model}).encode_ids(std::string(1 << 20, 'a'));
     CHECK(ids == std::vector<TokenId>(1 << 18, 2));
+}
+
+TEST_CASE("the key of a short piece is its bytes and its size, whatever follows it") {
+    const std::string bytes("\0a\xFF\0bcdefghijk\0", 16);
+    std::vector<detail::PieceKey> keys;
+    for (std::size_t size = 0; size <= detail::PieceKey::maximum_size; ++size) {
+        const std::string_view piece = std::string_view(bytes).substr(0, size);
+        const detail::PieceKey key = detail::key_of_piece(piece, piece.size());
+        CHECK(detail::key_of_piece(piece, bytes.size()) == key);
+        CHECK(std::find(keys.begin(), keys.end(), key) == keys.end());
+        keys.push_back(key);
+    }
 }

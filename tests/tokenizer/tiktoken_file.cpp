@@ -56,6 +56,18 @@ TEST_CASE("ranks are ids, and neighbours that are a token together become it, th
     CHECK(parse(ranks_of({"he", "hen", "then"})).encode_ids("thenx") == Ids{258, 'x'});
 }
 
+TEST_CASE("of the pairs that a token can be cut into, that which its bytes come to becomes it") {
+    const Tokenizer tokenizer = parse(ranks_of({"ab", "bc", "abc", "wxyz"}));
+    const auto& merges = tokenizer.model().get_if<tenon::BytePair>()->merges();
+    CHECK(merges.size() == 3);
+    CHECK(merges.find(256, 'c').result == 258);
+    CHECK(merges.find('a', 257).result == tenon::detail::absent);  // "ab" comes before "bc"
+    CHECK(tokenizer.encode_ids("abcx bcx xabc") == Ids{258, 'x', ' ', 257, 'x', ' ', 'x', 258});
+    // No merges lead to the last token: only a piece that is it becomes it.
+    CHECK(tokenizer.encode_ids("wxyz") == Ids{259});
+    CHECK(tokenizer.encode_ids("wxyza") == Ids{'w', 'x', 'y', 'z', 'a'});
+}
+
 TEST_CASE("the order of lines is free, and so are their ends") {
     CHECK(parse(ranks_of({"ab"}) + "\nYWJj 257\r\n\r\n").encode_ids("abc") == Ids{257});
     CHECK(parse("YWI= 256\n" + ranks_of({})).encode_ids("ab") == Ids{256});

@@ -206,7 +206,8 @@ private:
     }
 
     // Not inlined: g++ 12 would warn of places that it thinks are read before they are written.
-    [[gnu::noinline]] void apply_by_scan(std::vector<TokenId>& tokens, std::vector<std::uint32_t>* starts) const {
+    [[gnu::noinline]] void apply_by_scan(std::vector<TokenId>& tokens,
+                                         std::vector<std::uint32_t>* starts) const {
         // Place 0 and the last one hold no token, which no merge joins. For each place whose token has a
         // merge with the next one, rank and place are one word: the least of these words says what comes
         // next.
