@@ -13,11 +13,11 @@
 #include <doctest/doctest.h>
 
 #include <tenon/files.hpp>
-#include <tenon/inference/cache.hpp>
 #include <tenon/io/borrow_model.hpp>
 #include <tenon/model/gpt2.hpp>
 #include <tenon/model/phi3.hpp>
 
+#include "../cached_logits.hpp"
 #include "../support.hpp"
 #include "temporary_folder.hpp"
 #include "thrown_message.hpp"
@@ -74,23 +74,6 @@ struct SavedModel {
     TemporaryFolder folder;
     std::string path = folder / "model.safetensors";
 };
-
-/// The logits of a prompt, and of each of four more tokens, one at a time.
-template <class M>
-std::vector<float> logits(const M& model, int first) {
-    std::vector<float> result;
-    KeyValueCache<M> cache(model);
-    std::int32_t next = 1;
-    const auto run = [&](int count) {
-        auto ids = Tensor<std::int32_t, Shape<1, dyn>>::uninitialized(count);
-        for (std::int32_t& id : ids.span()) id = next = (next * 7 + 3) % model.sizes.vocabulary;
-        const auto all = model(ids, cache).tensor();
-        result.insert(result.end(), all.data(), all.data() + all.size());
-    };
-    run(first);
-    for (int i = 0; i < 4; ++i) run(1);
-    return result;
-}
 
 /// The greatest difference of logits, in parts of the greatest logit.
 double difference(const std::vector<float>& a, const std::vector<float>& b) {
@@ -166,9 +149,9 @@ void check_logits() {
         const auto wide = checked_borrowed<A, Model<A>>(sizes, wide_file);
         std::vector<std::vector<float>> on_one_thread;
         for_each_prompt([&](int tokens) {
-            const std::vector<float> own = logits(stored, tokens);
-            CHECK(difference(own, logits(loaded, tokens)) <= tolerance<A>);
-            CHECK(logits(wide, tokens) == own);
+            const std::vector<float> own = cached_logits(stored, tokens);
+            CHECK(difference(own, cached_logits(loaded, tokens)) <= tolerance<A>);
+            CHECK(cached_logits(wide, tokens) == own);
             if (thread_count() == 1)
                 on_one_thread.push_back(own);
             else
@@ -313,7 +296,7 @@ TEST_CASE_TEMPLATE("what is loaded into a model whose matrices are a file's has 
         CHECK(parameter.is_packed());
     });
     const auto loaded = load_model<Model<Gpt2>>(sizes, other.open(), Gpt2::names);
-    CHECK(logits(model, 5) == logits(loaded, 5));
+    CHECK(cached_logits(model, 5) == cached_logits(loaded, 5));
     CHECK(read_file(saved.path) == before);
 }
 

@@ -11,6 +11,7 @@
 
 #include <tenon/io/borrow_model.hpp>
 
+#include "../cached_logits.hpp"
 #include "check.hpp"
 
 using namespace tenon;
@@ -50,23 +51,6 @@ void write_converted(const Safetensors& file, const std::vector<ElementType>& ty
     write_safetensors(path, tensors, {});
 }
 
-/// The logits of a prompt of `first` tokens, and of each of four more, one at a time.
-template <class Model>
-std::vector<float> logits(const Model& model, int first) {
-    std::vector<float> result;
-    KeyValueCache<Model> cache(model);
-    std::int32_t next = 1;
-    const auto run = [&](int count) {
-        auto ids = Tensor<std::int32_t, Shape<1, dyn>>::uninitialized(count);
-        for (std::int32_t& id : ids.span()) id = next = (next * 7 + 3) % model.sizes.vocabulary;
-        const auto all = model(ids, cache).tensor();
-        result.insert(result.end(), all.data(), all.data() + all.size());
-    };
-    run(first);
-    for (int i = 0; i < 4; ++i) run(1);
-    return result;
-}
-
 template <class Features>
 int check(const Architecture& architecture, const std::string& folder) {
     using Wide = Transformer<DynamicTransformer<Features>>;
@@ -83,19 +67,20 @@ int check(const Architecture& architecture, const std::string& folder) {
         const Stored loaded = load_model<Stored>(sizes, file, architecture.names);
         const bool all_are_f32 = stored.embedding.type == ElementType::f32 && what != "mixed";
         for (const int tokens : {1, 5, 16}) {
-            const std::vector<float> expected = logits(wide, tokens), borrowed = logits(stored, tokens);
+            const std::vector<float> expected = cached_logits(wide, tokens),
+                                     borrowed = cached_logits(stored, tokens);
             const auto differs = [](const std::vector<float>& a, const std::vector<float>& b) {
                 return a.size() != b.size() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) != 0;
             };
             const std::string of = what + ", after " + std::to_string(tokens) + " tokens: ";
-            report.expect(of + "loaded differs", differs(logits(loaded, tokens), expected), 0);
+            report.expect(of + "loaded differs", differs(cached_logits(loaded, tokens), expected), 0);
             if (architecture.names.transposed)
                 report.expect(of + "borrowed", reference::relative_error(borrowed.data(), expected), 1e-6);
             else
                 report.expect(of + "borrowed differs", differs(borrowed, expected), 0);
             if (all_are_f32)
                 report.expect(of + "borrowed in f32 differs",
-                              differs(logits(wide_borrowed, tokens), borrowed), 0);
+                              differs(cached_logits(wide_borrowed, tokens), borrowed), 0);
         }
         return stored.embedding.type;
     };

@@ -18,16 +18,11 @@ public:
     /// Makes room for about so many elements.
     explicit JoinedParts(std::size_t elements) { reserve_in_huge_pages(joined_, elements); }
 
-    /// Takes the elements of a part; what it leaves in their stead is memory to use again.
+    /// Takes the elements of a part, and perhaps their memory.
     void add(std::size_t part, std::vector<Element>& elements) {
         std::unique_lock lock(mutex_);
         if (is_joining_ || part != next_) {
-            std::vector<Element>& waiting = waiting_[part];
-            waiting.swap(elements);
-            if (!spare_.empty()) {
-                elements.swap(spare_.back());
-                spare_.pop_back();
-            }
+            waiting_.emplace(part, std::move(elements));
             return;
         }
         is_joining_ = true;
@@ -35,12 +30,11 @@ public:
         lock.unlock();
         append(elements);
         lock.lock();
-        while (auto next = waiting_.extract(next_)) {
+        while (const auto next = waiting_.extract(next_)) {
             ++next_;
             lock.unlock();
             append(next.mapped());
             lock.lock();
-            spare_.push_back(std::move(next.mapped()));
         }
         is_joining_ = false;
     }
@@ -55,7 +49,6 @@ private:
 
     std::mutex mutex_;
     std::map<std::size_t, std::vector<Element>> waiting_;  // those made before their turn
-    std::vector<std::vector<Element>> spare_;              // memory of those that were appended
     std::size_t next_ = 0;                                 // the part to append
     bool is_joining_ = false;
     std::vector<Element> joined_;  // of who joins

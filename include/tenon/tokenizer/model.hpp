@@ -73,6 +73,7 @@ std::span<const TokenId> encode_new(const Model& model, std::string_view bytes, 
 template <class Model>
 void encode_uncut(const Model& model, std::string_view text, std::span<const Span> pieces,
                   ModelState& state) {
+    // Pieces lie in the text: unlike `part`, this doesn't look, twice for each of them.
     const auto bytes_of = [&](std::size_t i) {
         return std::string_view(text.data() + pieces[i].begin, pieces[i].size());
     };
