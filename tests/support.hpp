@@ -101,6 +101,29 @@ std::vector<double> all_elements(Model& model) {
     return result;
 }
 
+/// The gradients of all of a model's parameters, in order.
+template <class Model>
+std::vector<double> all_gradients(Model& model) {
+    std::vector<double> result;
+    for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) {
+        visit_element_type<Model>(parameter, [&]<class T>(std::type_identity<T>) {
+            using C = ComputeOf<T>;
+            std::vector<C> gradient(static_cast<std::size_t>(parameter.size()));
+            if (parameter.gradient->written)
+                Memory<Device>::copy(static_cast<const C*>(parameter.gradient->storage.data()),
+                                     parameter.size(), gradient.data());
+            for (const C value : gradient) result.push_back(static_cast<double>(value));
+        });
+    });
+    return result;
+}
+
+template <class Model>
+void clear_gradients(Model& model) {
+    for_each_parameter(
+        model, [](std::string_view, ParameterBase& parameter) { parameter.gradient->written = false; });
+}
+
 /// Writes all elements of a parameter of T.
 template <class T>
 void assign(const ParameterBase& parameter, const std::vector<T>& elements) {

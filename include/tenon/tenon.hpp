@@ -38,7 +38,7 @@
 #include <tenon/model/llama.hpp>
 #include <tenon/model/transformer.hpp>
 #include <tenon/model/upcycle.hpp>
-#include <tenon/nn/adapted_linear.hpp>
+#include <tenon/nn/adapted.hpp>
 #include <tenon/nn/block.hpp>
 #include <tenon/nn/dropout.hpp>
 #include <tenon/nn/features.hpp>

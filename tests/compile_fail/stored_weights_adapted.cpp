@@ -1,6 +1,6 @@
 // first line: weights of the type that a file has are for models on the CPU that only run forward
 #include <tenon/model/transformer.hpp>
-#include <tenon/nn/adapted_linear.hpp>
+#include <tenon/nn/adapted.hpp>
 
 struct Configuration : tenon::TransformerDefaults {
     static constexpr int vocabulary = 512, context = 128, depth = 2, hidden = 64, width = 512, heads = 16;

@@ -39,8 +39,8 @@ void begin(Adapters<Model>& adapters) {
     std::uint32_t number = 7;
     for (const auto& entry : adapters.entries()) {
         support::Numbers next(number++);
-        write_elements<double, Device>(entry.adapter->b, [&](double* to) {
-            for (std::int64_t i = 0; i < entry.adapter->b.size(); ++i) to[i] = next();
+        write_elements<double, Device>(*entry.b, [&](double* to) {
+            for (std::int64_t i = 0; i < entry.b->size(); ++i) to[i] = next();
         });
     }
 }
@@ -76,7 +76,7 @@ TEST_CASE("adapters that are new change nothing; each is at the layers that its 
     REQUIRE(one.entries().size() == 1);
     CHECK(one.entries()[0].layer == "blocks.1.feed_forward.down");
     CHECK_THROWS_WITH_AS((Adapters(model, {.targets = {"up", "q_prj"}}, seed(2), llama_names)),
-                         "adapters: expected the name of a linear layer or its end, got \"q_prj\"", Error);
+                         "adapters: expected the name of a layer or its end, got \"q_prj\"", Error);
     CHECK_NOTHROW((Adapters(model, {.targets = {"up"}}, seed(2))));  // nothing is left of those
     CHECK_THROWS_WITH_AS((Adapters(model, {.rank = 0}, seed(2))),
                          "adapters: expected a rank of at least 1 and a finite alpha, got 0 and 16.000000",
@@ -121,8 +121,7 @@ TEST_CASE("what an adapter reads drops out in passes of training, by the key's s
         model, {.rank = 8, .alpha = 8, .targets = {"attention.query", "attention.output"}, .dropout = 0.25},
         seed(2));
     for (const auto& entry : adapters.entries())
-        for (ParameterBase* matrix :
-             {static_cast<ParameterBase*>(&entry.adapter->a), static_cast<ParameterBase*>(&entry.adapter->b)})
+        for (ParameterBase* matrix : {entry.a, entry.b})
             write_elements<double, Device>(*matrix, [](double* to) {
                 for (int i = 0; i < 64; ++i) to[i] = i % 9 == 0;
             });
@@ -167,18 +166,13 @@ TEST_CASE("the gradient with dropout, blocks that run again, and passes that do 
     Adapters others(again, options, seed(2));
     std::size_t i = 0;
     for (const auto& entry : others.entries()) {
-        support::assign(entry.adapter->a, support::elements<double>(adapters.entries()[i].adapter->a));
-        support::assign(entry.adapter->b, support::elements<double>(adapters.entries()[i++].adapter->b));
+        support::assign(*entry.a, support::elements<double>(*adapters.entries()[i].a));
+        support::assign(*entry.b, support::elements<double>(*adapters.entries()[i++].b));
     }
     const auto gradients = [&](auto& of, auto& own) {
-        for (const auto& entry : own.entries())
-            for (auto* matrix : {&entry.adapter->a, &entry.adapter->b}) matrix->clear_gradient();
+        support::clear_gradients(own);
         backward(cross_entropy(of(inputs, key), targets));
-        std::vector<double> all;
-        for (const auto& entry : own.entries())
-            for (const auto* matrix : {&entry.adapter->a, &entry.adapter->b})
-                for (const double g : support::values(matrix->accumulated_gradient())) all.push_back(g);
-        return all;
+        return support::all_gradients(own);
     };
     CHECK(distance(gradients(again, others), gradients(model, adapters)) < 1e-12);
 

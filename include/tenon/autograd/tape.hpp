@@ -30,6 +30,8 @@ struct Contribution {
     G* data = nullptr;
     bool accumulate = false;
     ComputeOf<G>* wide = nullptr;
+
+    constexpr bool has_memory() const { return data || wide; }
 };
 
 namespace detail {

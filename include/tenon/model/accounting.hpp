@@ -82,13 +82,19 @@ constexpr TransformerFlops training_flops(int time = 0) {
     return 3 * forward_flops<Model>(time);
 }
 
-/// The linear layers of each block that have adapters (see Adapters), which are trained in the model's place.
+/// The layers that have adapters (see Adapters), which are trained in the model's place.
 struct AdaptedLayers {
     int rank = 0;  ///< 0: there are none, and the model is trained
-    bool query = true, key = false, value = true, output = false, gate = false, up = false, down = false;
+    bool query = true, key = false, value = true, output = false;
+    bool gate = false, up = false, down = false;  ///< of dense layers and shared experts
+    bool router = false, experts = false;         ///< of mixtures of experts
+    bool embedding = false, head = false;
     bool dropout = false;  ///< of what adapters read
 
-    static constexpr AdaptedLayers all(int rank) { return {rank, true, true, true, true, true, true, true}; }
+    /// All linear layers of blocks.
+    static constexpr AdaptedLayers all(int rank) {
+        return {rank, true, true, true, true, true, true, true, true, true};
+    }
 };
 
 /// A training step, as far as its memory depends on it.
@@ -151,11 +157,12 @@ constexpr double kept_by_block(const TransformerSizes& s) {
     return (inputs + normed) * width + attention + kept_by_feed_forward<C>(s);
 }
 
-/// Numbers of the adapters of all blocks.
+/// Numbers of all adapters.
 struct AdapterNumbers {
     double parameters = 0;
-    double ranks = 0;   ///< that each token has between A and B
-    double inputs = 0;  ///< that all adapters read of each token
+    double routers = 0;  ///< of them, which are kept as the optimizer keeps parameters
+    double ranks = 0;    ///< that each token has between A and B
+    double inputs = 0;   ///< that all adapters read of each token, and that may drop out
 };
 
 template <class C>
@@ -183,11 +190,26 @@ constexpr AdapterNumbers adapter_numbers(const TransformerSizes& s, const Adapte
     const double dense = C::mixture_of_experts ? s.dense_layers.count(s.depth) : s.depth;
     add_feed_forward(dense, C::mixture_of_experts ? s.dense_hidden : s.hidden);
     if (C::shared_expert) add_feed_forward(s.depth - dense, s.shared_hidden);
+    if (C::mixture_of_experts) {
+        const double mixtures = s.depth - dense;
+        const double before = sum.parameters;
+        add(mixtures, layers.router, width, s.experts);
+        sum.routers = sum.parameters - before;
+        if (layers.experts) {  // each has matrices, of which a token passes some
+            sum.parameters += mixtures * s.experts * layers.rank * (2 * width + 3.0 * s.hidden);
+            sum.ranks += mixtures * s.experts_per_token * layers.rank * 2;
+            sum.inputs += mixtures * s.experts_per_token * (width + s.hidden);
+        }
+    }
+    add(1, layers.head, width, s.vocabulary);
+    add(1, layers.embedding, width, s.vocabulary);
+    if (layers.embedding) sum.inputs -= width;  // nothing drops out of it
     return sum;
 }
 
-/// Numbers for each token that blocks keep where adapters are trained in their place: what frozen layers read
-/// is not needed, but for what an adapter reads, too. Of mixtures of experts it is counted nonetheless.
+/// Numbers for each token that blocks keep where adapters are trained in their place, and what adapters
+/// elsewhere do: what frozen layers read is not needed, but for what an adapter reads, too. Of mixtures of
+/// experts it is counted nonetheless.
 template <class C>
 constexpr double kept_by_adapted_blocks(const TransformerSizes& s, const AdaptedLayers& layers) {
     constexpr bool has_norms = C::norm != NormKind::none;
@@ -198,7 +220,9 @@ constexpr double kept_by_adapted_blocks(const TransformerSizes& s, const Adapted
     if (has_norms && !reads_first) block -= s.width;
     if (has_norms && !reads_second) block -= s.width;
     if (!C::mixture_of_experts && (layers.dropout || !layers.down)) block -= s.hidden;
-    return s.depth * block + adapters.ranks + (layers.dropout ? adapters.inputs : 0);
+    // A head's adapter keeps the states that it reads.
+    const double states = layers.head && !layers.dropout ? s.width : 0;
+    return s.depth * block + adapters.ranks + states + (layers.dropout ? adapters.inputs : 0);
 }
 
 }  // namespace detail
@@ -218,10 +242,11 @@ constexpr TrainingMemory training_memory(const TransformerSizes& s, const Traini
     const double width = s.width, block = detail::kept_by_block<C>(s);
     TrainingMemory memory;
     const bool is_adapted = step.adapters.rank > 0;
-    const double own = is_adapted ? detail::adapter_numbers<C>(s, step.adapters).parameters : 0,
-                 trained = is_adapted ? own : count, copied = is_adapted ? own : count - norms;
-    memory.parameters =
-        detail::saturated((count - norms + own) * activation_bytes + norms * sizeof(typename P::master));
+    const detail::AdapterNumbers adapters = detail::adapter_numbers<C>(s, step.adapters);
+    const double own = adapters.parameters, trained = is_adapted ? own : count,
+                 copied = is_adapted ? own - adapters.routers : count - norms;
+    memory.parameters = detail::saturated((count - norms + own - adapters.routers) * activation_bytes +
+                                          (norms + adapters.routers) * sizeof(typename P::master));
     memory.master = sizeof(typename P::master) != sizeof(Activation)
                         ? detail::saturated(copied * sizeof(typename P::master))
                         : 0;

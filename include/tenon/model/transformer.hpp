@@ -11,6 +11,7 @@
 #include <tenon/core/named_range.hpp>
 #include <tenon/model/configuration.hpp>
 #include <tenon/model/rotations.hpp>
+#include <tenon/nn/adapter_slot.hpp>
 #include <tenon/nn/attention_of.hpp>
 #include <tenon/nn/block.hpp>
 #include <tenon/nn/initialize.hpp>
@@ -131,6 +132,8 @@ public:
         for (std::size_t i = 0; i < blocks.size(); ++i) visit.part("blocks." + std::to_string(i), blocks[i]);
         visit.part("norm", norm);
         if (head) visit("head.weight", *head);
+        embedding_adapter_.visit_place(visit, "embedding.weight", embedding);
+        head_adapter_.visit_place(visit, "head.weight", head ? *head : embedding);
     }
 
 private:
@@ -233,7 +236,7 @@ private:
     template <class Ids, class Position>
     auto embedded(const Ids& ids, const Position& first_position) const {
         static_assert(Ids::rank == 2, "a Transformer takes token ids of shape [batch, time]");
-        auto x = tenon::embedding(embedding, ids);
+        auto x = embedding_adapter_.added_rows(ids, Setting::entering(tenon::embedding(embedding, ids)));
         if constexpr (C::scaled_embedding) x = x * std::sqrt(static_cast<double>(sizes.width));
         if constexpr (!TensorLike<Position>) {
             const int end = first_position + ids.extents()[1];
@@ -244,7 +247,7 @@ private:
         } else if constexpr (has_positions) {
             x = x + tenon::embedding(positions, first_position);
         }
-        return Setting::entering(x);
+        return x;
     }
 
     template <class Ids, class Position, class CacheOf, class Drop, class Record = NoRoutingRecord>
@@ -297,14 +300,17 @@ private:
     template <class States>
     auto logits_of(const States& states) const {
         const auto& weight = head ? *head : embedding;
-        if constexpr (has_logit_options)
-            return Logits(states, weight.tensor(),
-                          LogitsOptions{sizes.logit_scale / growth(), sizes.logit_soft_cap});
-        else
-            return Logits(states, weight.tensor());
+        const auto options = [&] {
+            if constexpr (has_logit_options)
+                return LogitsOptions{sizes.logit_scale / growth(), sizes.logit_soft_cap};
+            else
+                return PlainLogits();
+        }();
+        return Logits(states, weight.tensor(), options, head_adapter_.logits_addend(states));
     }
 
     [[no_unique_address]] Rotations rotations_;
+    [[no_unique_address]] AdapterSlot<Setting> embedding_adapter_, head_adapter_;
 };
 
 // Not inline, so that where the class is declared to be instantiated elsewhere this needs no kernel.

@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <tenon/nn/adapter_slot.hpp>
 #include <tenon/nn/feed_forward.hpp>
 #include <tenon/nn/feed_forward_of.hpp>
 #include <tenon/nn/routing_record.hpp>
@@ -56,13 +57,14 @@ public:
     auto operator()(const X& x, Record&& record = {}) const {
         const auto tokens = flattened(x);
         const int experts = gate_up.extents[0], count = tokens.extents()[0];
-        const auto logits = matmul<right>(widened(tokens), wide(router));
+        const auto logits = logits_of(tokens);
         const auto scores = scores_of(logits);
         const auto routed = chosen(scores);
         const int capacity = capacity_of(count);
         const auto rows = dispatch(routed.experts, experts, capacity);
-        const auto hidden = activated(grouped_matmul(gather_rows(tokens, rows), gate_up, rows.begins));
-        const auto results = grouped_matmul(hidden, down, rows.begins);
+        const auto hidden = hidden_of(gather_rows(tokens, rows), rows.begins);
+        const auto results =
+            down_adapter_.added(hidden, grouped_matmul(hidden, down, rows.begins), rows.begins);
         if constexpr (std::remove_cvref_t<Record>::is_kept)
             record.add(
                 {logits, probabilities_of(scores), routed.experts, rows.load, sequences_of(x), capacity});
@@ -107,6 +109,9 @@ public:
         if constexpr (Features::router_bias) visit("router.bias", router_bias);
         visit("gate_up.weight", gate_up);
         visit("down.weight", down);
+        router_adapter_.visit_place(visit, "router.weight", router);
+        gate_up_adapter_.visit_place(visit, "gate_up.weight", gate_up);
+        down_adapter_.visit_place(visit, "down.weight", down);
         if constexpr (Features::shared_expert) visit.part("shared", shared);
         if constexpr (Features::shared_expert_gate) visit.part("shared_gate", shared_gate);
     }
@@ -146,6 +151,17 @@ private:
     template <class P>
     static auto wide(const P& parameter) {
         return widened(parameter.tensor());
+    }
+
+    template <class X>
+    auto logits_of(const X& tokens) const {
+        const auto x = widened(tokens);
+        return router_adapter_.added(x, matmul<right>(x, wide(router)));
+    }
+
+    template <class X, class Begins>
+    auto hidden_of(const X& rows, const Begins& begins) const {
+        return activated(gate_up_adapter_.added(rows, grouped_matmul(rows, gate_up, begins), begins));
     }
 
     template <class L>
@@ -192,6 +208,9 @@ private:
         else
             return shared.added(tokens, y);
     }
+
+    [[no_unique_address]] AdapterSlot<Setting, Master> router_adapter_;
+    [[no_unique_address]] AdapterSlot<Setting> gate_up_adapter_, down_adapter_;
 };
 
 namespace detail {

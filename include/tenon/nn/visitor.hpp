@@ -18,7 +18,7 @@ struct AdapterPlace;
 
 /// Walks the parameters of a model, each under its full name, shapes erased: initializing, counting, loading,
 /// saving and optimizing are written against it. A callback that `takes_adapter_places` (see
-/// `nn/adapted_linear.hpp`) is called with these, too.
+/// `nn/adapted.hpp`) is called with these, too.
 class ParameterVisitor {
 public:
     template <class F>
@@ -40,9 +40,13 @@ public:
         path_.resize(length);
     }
 
-    /// Visits the place for an adapter of the layer at hand, under the layer's name and a dot.
-    void operator()(AdapterPlace& place) {
-        if (call_place_) call_place_(context_, path_, place);
+    /// Visits the place for an adapter of the layer at hand whose weight is called so.
+    void operator()(std::string_view name, AdapterPlace& place) {
+        if (!call_place_) return;
+        const std::size_t length = path_.size();
+        path_ += name;
+        call_place_(context_, path_, place);
+        path_.resize(length);
     }
 
     /// Visits a part of the layer at hand, whose parameters' names begin with `name` and a dot.

@@ -68,17 +68,16 @@ struct Kernel<CrossEntropy, Cpu> {
         });
     }
 
-    /// From hidden states [..., width] and head [vocabulary, width]: blocks of positions by chunks of the
+    /// From hidden states and head, and an addend's (null: none): blocks of positions by chunks of the
     /// vocabulary, each row's statistics carried from chunk to chunk. Where gradients of the mean are wanted
-    /// (null: not) all chunks of a block are kept until its rows' statistics are whole, and each then gives
-    /// its part to both (Hsu et al. 2024, "Liger Kernel").
+    /// all chunks of a block are kept until its rows' statistics are whole, and each then gives its part to
+    /// all (Hsu et al. 2024, "Liger Kernel").
     template <class T, class W, class C, class Options>
-    static void forward(const ArrayView<T>& hidden, const ArrayView<W>& head, const Options& logits_options,
-                        const detail::CheckedTargets& targets, const CrossEntropyOptions& options, C* losses,
-                        const Contribution<C>& hidden_gradient, const Contribution<C>& head_gradient) {
-        C *const to_hidden = hidden_gradient.data, *const to_head = head_gradient.data;
-        const std::int64_t vocabulary = head.extents[0], width = head.extents[1];
-        const bool keeps_chunks = to_hidden || to_head;
+    static void forward(const LogitsFactors<T, W, C>& product, const LogitsFactors<T, T, C>* addend,
+                        const Options& logits_options, const detail::CheckedTargets& targets,
+                        const CrossEntropyOptions& options, C* losses) {
+        const std::int64_t vocabulary = product.head.extents[0];
+        const bool keeps_chunks = product.wants_gradients() || (addend && addend->wants_gradients());
         const std::int64_t block =
             std::min<std::int64_t>(targets.size, keeps_chunks ? CrossEntropy::gradient_block : 512);
         const std::int64_t chunk = std::min<std::int64_t>(vocabulary, 2048);
@@ -92,22 +91,38 @@ struct Kernel<CrossEntropy, Cpu> {
         for (std::int64_t begin = 0; begin < targets.size; begin += block) {
             const std::int64_t rows = std::min(block, targets.size - begin);
             Workspace block_scratch;
-            const C* states = kernel::computed<C>(hidden.data + begin * width, rows * width, block_scratch);
+            const auto states_of = [&](const auto& factors) {
+                const std::int64_t width = factors.width();
+                return kernel::computed<C>(factors.hidden.data + begin * width, rows * width, block_scratch);
+            };
+            const C *const states = states_of(product), *const narrow = addend ? states_of(*addend) : nullptr;
             const std::int32_t* numbers = targets.numbers() + begin;
 
             const auto for_each_chunk = [&](auto&& body) {
-                for (std::int64_t first = 0; first < vocabulary; first += chunk) {
-                    const std::int64_t columns = std::min(chunk, vocabulary - first);
+                for (std::int64_t first = 0; first < vocabulary; first += chunk)
+                    body(first, std::min(chunk, vocabulary - first),
+                         block_logits + (keeps_chunks ? first * rows : 0));
+            };
+            // Calls body(factors, states, weights) for one product, and the other.
+            const auto for_each_product = [&](std::int64_t first, std::int64_t columns, auto&& body) {
+                const auto call = [&](const auto& factors, const C* own_states) {
+                    const std::int64_t width = factors.width();
                     Workspace scratch;
-                    const C* weights =
-                        kernel::computed<C>(head.data + first * width, columns * width, scratch);
-                    body(first, columns, weights, block_logits + (keeps_chunks ? first * rows : 0));
-                }
+                    body(factors, own_states,
+                         kernel::computed<C>(factors.head.data + first * width, columns * width, scratch));
+                };
+                call(product, states);
+                if (addend) call(*addend, narrow);
             };
             std::fill_n(statistics, rows, kernel::RowStatistics<C>());
-            for_each_chunk([&](std::int64_t first, std::int64_t columns, const C* weights, C* logits) {
-                kernel::matrix_product<C>(rows, columns, width, {states, width, 1}, {weights, 1, width},
-                                          {logits, columns, 1}, false, map.product_scale);
+            for_each_chunk([&](std::int64_t first, std::int64_t columns, C* logits) {
+                bool accumulate = false;
+                for_each_product(first, columns, [&](const auto& factors, const C* from, const C* weights) {
+                    const std::int64_t width = factors.width();
+                    kernel::matrix_product<C>(rows, columns, width, {from, width, 1}, {weights, 1, width},
+                                              {logits, columns, 1}, accumulate, map.product_scale);
+                    accumulate = true;
+                });
                 parallel_for(rows, grain_of(columns), [&](std::int64_t from, std::int64_t to) {
                     for (std::int64_t i = from; i < to; ++i) {
                         if (numbers[i] < 0) continue;
@@ -121,7 +136,7 @@ struct Kernel<CrossEntropy, Cpu> {
                 losses[begin + i] = numbers[i] >= 0 ? loss.value(statistics[i]) : C(0);
             if (!keeps_chunks) continue;
 
-            for_each_chunk([&](std::int64_t first, std::int64_t columns, const C* weights, C* logits) {
+            for_each_chunk([&](std::int64_t first, std::int64_t columns, C* logits) {
                 parallel_for(rows, grain_of(columns), [&](std::int64_t from, std::int64_t to) {
                     for (std::int64_t i = from; i < to; ++i) {
                         C* row = logits + i * columns;
@@ -132,14 +147,18 @@ struct Kernel<CrossEntropy, Cpu> {
                             std::fill_n(row, columns, C(0));
                     }
                 });
-                if (to_hidden)
-                    kernel::matrix_product<C>(rows, width, columns, {logits, columns, 1}, {weights, width, 1},
-                                              {to_hidden + begin * width, width, 1}, first > 0,
-                                              map.gradient_scale);
-                if (to_head)
-                    kernel::matrix_product<C>(columns, width, rows, {logits, 1, columns}, {states, width, 1},
-                                              {to_head + first * width, width, 1}, begin > 0,
-                                              map.gradient_scale);
+                for_each_product(first, columns, [&](const auto& factors, const C* from, const C* weights) {
+                    const std::int64_t width = factors.width();
+                    C *const to_hidden = factors.to_hidden.data, *const to_head = factors.to_head.data;
+                    if (to_hidden)
+                        kernel::matrix_product<C>(rows, width, columns, {logits, columns, 1},
+                                                  {weights, width, 1}, {to_hidden + begin * width, width, 1},
+                                                  first > 0, map.gradient_scale);
+                    if (to_head)
+                        kernel::matrix_product<C>(columns, width, rows, {logits, 1, columns},
+                                                  {from, width, 1}, {to_head + first * width, width, 1},
+                                                  begin > 0, map.gradient_scale);
+                });
             });
         }
     }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <concepts>
 #include <cstddef>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -46,31 +48,72 @@ struct CrossEntropyNode : Node {
     }
 };
 
-/// Logits given as hidden states and head. Their product is made once: both gradients come with the loss.
+/// The gradients of hidden states and a head.
 template <class Device, class T>
-struct LogitsCrossEntropyNode : Node {
+struct PreparedFactors {
     PreparedGradient<T, Device> hidden, head;
 
-    void backward() {
-        const auto* upstream = upstream_of<ComputeOf<T>, Device>(*this);
-        using G = GradientOf<T, Device>;
-        hidden.hand_over(upstream, Kernel<CrossEntropy, Device>::template add_scaled<G>);
-        head.hand_over(upstream, Kernel<CrossEntropy, Device>::template add_scaled<G>);
+    template <class H, class W>
+    static PreparedFactors of(const H& hidden, const W& head) {
+        const auto prepared = [](const SlotReference& slot) {
+            return PreparedGradient<T, Device>(Tape::current().is_recording() ? slot : SlotReference());
+        };
+        return {prepared(gradient_slot(hidden)), prepared(gradient_slot(head))};
+    }
+
+    void hand_over(const ComputeOf<T>* upstream) {
+        constexpr auto add_scaled = Kernel<CrossEntropy, Device>::template add_scaled<GradientOf<T, Device>>;
+        hidden.hand_over(upstream, add_scaled);
+        head.hand_over(upstream, add_scaled);
     }
 };
 
-/// The loss at each position, and the gradients of their mean where they are asked for.
-template <class H, class W, class Options, class Targets>
-auto losses_of_positions(
-    const Logits<H, W, Options>& logits, const Targets& targets, const CheckedTargets& checked,
-    const CrossEntropyOptions& options,
-    const Contribution<GradientOf<typename H::value_type, typename H::device_type>>& to_hidden = {},
-    const Contribution<GradientOf<typename H::value_type, typename H::device_type>>& to_head = {}) {
+/// Logits given as hidden states and head. Their product is made once: all gradients come with the loss.
+template <class Device, class T>
+struct LogitsCrossEntropyNode : Node {
+    PreparedFactors<Device, T> product;
+    std::optional<PreparedFactors<Device, T>> addend;
+
+    void backward() {
+        const auto* upstream = upstream_of<ComputeOf<T>, Device>(*this);
+        product.hand_over(upstream);
+        if (addend) addend->hand_over(upstream);
+    }
+};
+
+/// The factors of a product as a kernel takes them.
+template <class H, class W, class Prepared>
+auto factors_of(const H& hidden, const W& head, const Prepared* gradients) {
+    using T = typename H::value_type;
+    using G = GradientOf<T, typename H::device_type>;
+    LogitsFactors<T, typename W::value_type, G> factors{hidden.view(), head.view(), {}, {}};
+    if constexpr (!std::same_as<Prepared, void>) {
+        factors.to_hidden = gradients->hidden.target();
+        factors.to_head = gradients->head.target();
+    }
+    return factors;
+}
+
+/// The loss at each position, and the gradients of their mean where there are places for them.
+template <class H, class W, class Options, class Addend, class Targets, class Prepared = void>
+auto losses_of_positions(const Logits<H, W, Options, Addend>& logits, const Targets& targets,
+                         const CheckedTargets& checked, const CrossEntropyOptions& options,
+                         const Prepared* product = nullptr, const Prepared* addend = nullptr) {
+    using T = typename H::value_type;
     using D = typename H::device_type;
-    using Losses = Tensor<ComputeOf<typename H::value_type>, typename Targets::shape_type, D>;
-    auto losses = Losses::with_extents(targets.extents());
-    Kernel<CrossEntropy, D>::forward(logits.hidden.view(), logits.head.view(), logits.options, checked,
-                                     options, losses.data(), to_hidden, to_head);
+    auto losses = Tensor<ComputeOf<T>, typename Targets::shape_type, D>::with_extents(targets.extents());
+    const auto factors = factors_of(logits.hidden, logits.head, product);
+    const auto run = [&](const LogitsFactors<T, T, GradientOf<T, D>>* added) {
+        Kernel<CrossEntropy, D>::forward(factors, added, logits.options, checked, options, losses.data());
+    };
+    if constexpr (!std::same_as<Addend, NoAddend>) {
+        if (logits.addend) {
+            const auto added = factors_of(logits.addend->hidden, logits.addend->head, addend);
+            run(&added);
+            return losses;
+        }
+    }
+    run(nullptr);
     return losses;
 }
 
@@ -121,22 +164,23 @@ auto cross_entropy(X&& argument, const Targets& targets, const CrossEntropyOptio
 /// The same for lazy logits, which are computed in blocks of positions and never stored whole. Where they are
 /// tracked their gradients are made with them: to evaluate alone, let `Tape::Pause` save two thirds of the
 /// time.
-template <class H, class W, class Options, class Targets>
-    requires detail::LogitsOf<Logits<H, W, Options>, Targets>
-auto cross_entropy(const Logits<H, W, Options>& logits, const Targets& targets,
+template <class H, class W, class Options, class Addend, class Targets>
+    requires detail::LogitsOf<Logits<H, W, Options, Addend>, Targets>
+auto cross_entropy(const Logits<H, W, Options, Addend>& logits, const Targets& targets,
                    const CrossEntropyOptions& options = {}) {
     const detail::CheckedTargets checked = detail::check_targets(logits.extents(), targets, options);
     if constexpr (any_tracked<H, W>) {
         using T = typename H::value_type;
         using D = typename H::device_type;
-        const auto prepared = [](const SlotReference& slot) {
-            return detail::PreparedGradient<T, D>(Tape::current().is_recording() ? slot : SlotReference());
-        };
-        auto hidden = prepared(gradient_slot(logits.hidden)), head = prepared(gradient_slot(logits.head));
-        const auto losses =
-            detail::losses_of_positions(logits, targets, checked, options, hidden.target(), head.target());
+        using Prepared = detail::PreparedFactors<D, T>;
+        auto product = Prepared::of(logits.hidden, logits.head);
+        std::optional<Prepared> addend;
+        if constexpr (!std::same_as<Addend, NoAddend>)
+            if (logits.addend) addend = Prepared::of(logits.addend->hidden, logits.addend->head);
+        const auto losses = detail::losses_of_positions(logits, targets, checked, options, &product,
+                                                        addend ? &*addend : nullptr);
         return track<detail::LogitsCrossEntropyNode<D, T>>(detail::mean_loss(losses, checked),
-                                                           std::move(hidden), std::move(head));
+                                                           std::move(product), std::move(addend));
     } else {
         return detail::mean_loss(detail::losses_of_positions(logits, targets, checked, options), checked);
     }

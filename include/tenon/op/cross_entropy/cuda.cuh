@@ -53,14 +53,13 @@ struct Kernel<CrossEntropy, Cuda> {
         launch(rows);
     }
 
-    /// From hidden states [..., width] and head [vocabulary, width]: chunks of positions. The gradient of a
-    /// chunk's logits overwrites them, and gives its part to both gradients (of no memory: not wanted; Hsu et
-    /// al. 2024, "Liger Kernel").
+    /// From hidden states and head, and an addend's (null: none): chunks of positions. The gradient of a
+    /// chunk's logits overwrites them, and gives its part to all gradients (Hsu et al. 2024, "Liger Kernel").
     template <class T, class C, class Options>
-    static void forward(const ArrayView<T>& hidden, const ArrayView<T>& head, const Options& logits_options,
-                        const detail::CheckedTargets& targets, const CrossEntropyOptions& options, C* losses,
-                        const Contribution<T>& to_hidden, const Contribution<T>& to_head) {
-        const std::int64_t vocabulary = head.extents[0], width = head.extents[1];
+    static void forward(const LogitsFactors<T, T, T>& product, const LogitsFactors<T, T, T>* addend,
+                        const Options& logits_options, const detail::CheckedTargets& targets,
+                        const CrossEntropyOptions& options, C* losses) {
+        const std::int64_t vocabulary = product.head.extents[0], width = product.width();
         const std::int64_t stride = (vocabulary + 7) / 8 * 8;  // rows that are aligned, for any vocabulary
         const std::int64_t chunk = chunk_rows(targets.size, stride * static_cast<std::int64_t>(sizeof(T)));
         C scale = 1, cap = 0;
@@ -71,25 +70,22 @@ struct Kernel<CrossEntropy, Cuda> {
 
         const Storage memory(Memory<Cuda>::allocate(static_cast<std::size_t>(chunk * stride) * sizeof(T)));
         T* const logits = static_cast<T*>(memory.data());
-        // The head's gradient gathers from chunk to chunk, which 16 bits are too few for.
-        Contribution<T> head_sum = to_head;
-        Storage head_memory;
-        const std::int64_t head_size = vocabulary * width;
-        if (is_half<T> && to_head.data && chunk < targets.size) {
-            head_memory = Storage(Memory<Cuda>::allocate(static_cast<std::size_t>(head_size) * sizeof(C)));
-            head_sum = wide_part<T>(head_memory);
-        }
+        Part<T> parts[2] = {Part<T>(product, targets.size, chunk)};
+        const int count_of_parts = addend ? 2 : 1;
+        if (addend) parts[1] = Part<T>(*addend, targets.size, chunk);
+        const bool wants_gradient = product.wants_gradients() || (addend && addend->wants_gradients());
 
         constexpr bool may_fuse = std::same_as<T, bf16>;
         using Fused = cuda::HeadExponentials<T>;
         std::optional<Fused> fused;
         Storage scaled_memory;
-        const bool wants_gradient = has_memory(to_hidden) || has_memory(to_head);
+        const Contribution<T>&to_hidden = product.to_hidden, &to_head = product.to_head;
         if constexpr (may_fuse) {
-            if (scale == C(1) && cap == C(0) && !to_hidden.accumulate &&
-                Fused::fits(hidden.data, targets.size, head.data, vocabulary, width, options)) {
-                fused.emplace(head.data, vocabulary, width, chunk);
-                if (has_memory(to_head) && !has_memory(to_hidden))
+            if (scale == C(1) && cap == C(0) && !addend && !to_hidden.accumulate &&
+                Fused::fits(product.hidden.data, targets.size, product.head.data, vocabulary, width,
+                            options)) {
+                fused.emplace(product.head.data, vocabulary, width, chunk);
+                if (to_head.has_memory() && !to_hidden.has_memory())
                     scaled_memory =
                         Storage(Memory<Cuda>::allocate(static_cast<std::size_t>(chunk * width) * sizeof(T)));
             }
@@ -97,32 +93,24 @@ struct Kernel<CrossEntropy, Cuda> {
 
         for (std::int64_t begin = 0; begin < targets.size; begin += chunk) {
             const std::int64_t count = std::min(chunk, targets.size - begin);
-            const T* states = hidden.data + begin * width;
-            Contribution<T> hidden_sum = behind(to_hidden, begin * width);
+            for (int i = 0; i < count_of_parts; ++i) parts[i].begin_chunk(begin);
             if constexpr (may_fuse) {
                 if (fused) {
                     // Where the hidden states' gradient is going to be there is room for them.
+                    const Contribution<T>& hidden_sum = parts[0].hidden_sum;
                     T* scaled = nullptr;
-                    if (has_memory(to_head))
+                    if (to_head.has_memory())
                         scaled = scaled_memory     ? static_cast<T*>(scaled_memory.data())
                                  : hidden_sum.data ? hidden_sum.data
                                                    : reinterpret_cast<T*>(hidden_sum.wide);
-                    fused->run(states, targets.numbers() + begin, targets.counted(), count, losses + begin,
-                               wants_gradient ? logits : nullptr, scaled);
-                    states = scaled;
+                    fused->run(parts[0].states, targets.numbers() + begin, targets.counted(), count,
+                               losses + begin, wants_gradient ? logits : nullptr, scaled);
+                    parts[0].states = scaled;
                 }
             }
             if (!fused) {
-                for_each_part(vocabulary, [&](std::int64_t first, std::int64_t columns) {
-                    cuda::multiply<T>({{1, count, columns, width, width, 1, 0, 1, width, 0},
-                                       states,
-                                       head.data + first * width,
-                                       {logits + first},
-                                       stride,
-                                       1,
-                                       0,
-                                       scale});
-                });
+                for (int i = 0; i < count_of_parts; ++i)
+                    parts[i].multiply(count, logits, stride, scale, i > 0);
                 cuda::LossRows<T> rows{logits,  count, vocabulary, stride, targets.numbers() + begin,
                                        options, cap};
                 rows.losses = losses + begin;
@@ -131,47 +119,21 @@ struct Kernel<CrossEntropy, Cuda> {
                 if (!std::same_as<T, f16>) rows.counted = targets.counted();
                 launch(rows);
             }
-            if (has_memory(to_head)) {
-                head_sum.accumulate = begin > 0;
-                for_each_part(vocabulary, [&](std::int64_t first, std::int64_t columns) {
-                    cuda::multiply<T>({{1, columns, width, count, 1, stride, 0, width, 1, 0},
-                                       logits + first,
-                                       states,
-                                       behind(head_sum, first * width),
-                                       width,
-                                       1,
-                                       0,
-                                       scale});
-                });
-            }
-            if (!has_memory(to_hidden)) continue;
-            for_each_part(vocabulary, [&](std::int64_t first, std::int64_t columns) {
-                cuda::multiply<T>({{1, count, width, columns, stride, 1, 0, width, 1, 0},
-                                   logits + first,
-                                   head.data + first * width,
-                                   hidden_sum,
-                                   width,
-                                   1,
-                                   0,
-                                   scale});
-                hidden_sum.accumulate = true;
-            });
+            for (int i = 0; i < count_of_parts; ++i) parts[i].gather(begin, count, logits, stride, scale);
             if constexpr (may_fuse) {
+                const Contribution<T>& hidden_sum = parts[0].hidden_sum;
                 if (fused && hidden_sum.wide)
                     fused->scale(hidden_sum.wide, count);
-                else if (fused)
+                else if (fused && hidden_sum.data)
                     fused->scale(hidden_sum.data, count);
             }
         }
-        if (head_memory)
-            Kernel<Accumulate, Cuda>::run(static_cast<const C*>(head_memory.data()), head_size, to_head.data,
-                                          false);
+        for (int i = 0; i < count_of_parts; ++i) parts[i].finish();
         if constexpr (std::same_as<T, f16>) {  // the sum's gradient fits 16 bits where the mean's would not
             const Storage inverse(Memory<Cuda>::allocate(sizeof(C)));
             auto* const factor = static_cast<C*>(inverse.data());
             cuda::launch(cuda::inverse_of_count<C>, {1, 1}, targets.counted(), factor);
-            if (has_memory(to_hidden)) add_scaled(to_hidden, targets.size * width, factor, to_hidden);
-            if (has_memory(to_head)) add_scaled(to_head, head_size, factor, to_head);
+            for (int i = 0; i < count_of_parts; ++i) parts[i].scale_gradients(targets.size, factor);
         }
     }
 
@@ -198,28 +160,110 @@ struct Kernel<CrossEntropy, Cuda> {
     }
 
 private:
-    /// Calls part(first, count) for the vocabulary up to a multiple of 8, and for its last words: cuBLASLt is
-    /// several times slower with other extents, however rows are aligned.
-    template <class Part>
-    static void for_each_part(std::int64_t vocabulary, Part&& part) {
-        const std::int64_t even = vocabulary / 8 * 8;
-        if (even > 0) part(std::int64_t{0}, even);
-        if (even < vocabulary) part(even, vocabulary - even);
-    }
-    template <class T>
-    static bool has_memory(const Contribution<T>& contribution) {
-        return contribution.data || contribution.wide;
-    }
     template <class T>
     static Contribution<T> behind(Contribution<T> to, std::int64_t count) {
         if (to.data) to.data += count;
         if (to.wide) to.wide += count;
         return to;
     }
+
+    /// One of the products that logits are the sum of, in chunks of positions.
     template <class T>
-    static Contribution<T> wide_part(const Storage& memory) {
-        return {nullptr, false, static_cast<ComputeOf<T>*>(memory.data())};
-    }
+    class Part {
+        using C = ComputeOf<T>;
+
+    public:
+        Part() = default;
+        Part(const LogitsFactors<T, T, T>& factors, std::int64_t positions, std::int64_t chunk)
+            : factors_(factors), head_sum_(factors.to_head) {
+            // The head's gradient gathers from chunk to chunk, which 16 bits are too few for.
+            if (!is_half<T> || !head_sum_.data || chunk >= positions) return;
+            head_memory_ = Storage(Memory<Cuda>::allocate(static_cast<std::size_t>(head_size()) * sizeof(C)));
+            head_sum_ = {nullptr, false, static_cast<C*>(head_memory_.data())};
+        }
+
+        void begin_chunk(std::int64_t begin) {
+            states = factors_.hidden.data + begin * factors_.width();
+            hidden_sum = behind(factors_.to_hidden, begin * factors_.width());
+        }
+
+        /// logits [count, vocabulary], whose rows are `stride` apart.
+        void multiply(std::int64_t count, T* logits, std::int64_t stride, C scale, bool accumulate) const {
+            const std::int64_t width = factors_.width();
+            for_each_part([&](std::int64_t first, std::int64_t columns) {
+                cuda::multiply<T>({{1, count, columns, width, width, 1, 0, 1, width, 0},
+                                   states,
+                                   factors_.head.data + first * width,
+                                   {logits + first, accumulate},
+                                   stride,
+                                   1,
+                                   0,
+                                   scale});
+            });
+        }
+
+        /// Adds what a chunk gives to the gradients, whose logits' gradient this is.
+        void gather(std::int64_t begin, std::int64_t count, const T* logits, std::int64_t stride, C scale) {
+            const std::int64_t width = factors_.width();
+            if (head_sum_.has_memory()) {
+                head_sum_.accumulate = begin > 0;
+                for_each_part([&](std::int64_t first, std::int64_t columns) {
+                    cuda::multiply<T>({{1, columns, width, count, 1, stride, 0, width, 1, 0},
+                                       logits + first,
+                                       states,
+                                       behind(head_sum_, first * width),
+                                       width,
+                                       1,
+                                       0,
+                                       scale});
+                });
+            }
+            if (!hidden_sum.has_memory()) return;
+            for_each_part([&](std::int64_t first, std::int64_t columns) {
+                cuda::multiply<T>({{1, count, width, columns, stride, 1, 0, width, 1, 0},
+                                   logits + first,
+                                   factors_.head.data + first * width,
+                                   hidden_sum,
+                                   width,
+                                   1,
+                                   0,
+                                   scale});
+                hidden_sum.accumulate = true;
+            });
+        }
+
+        void finish() const {
+            if (head_memory_)
+                Kernel<Accumulate, Cuda>::run(static_cast<const C*>(head_memory_.data()), head_size(),
+                                              factors_.to_head.data, false);
+        }
+
+        void scale_gradients(std::int64_t positions, const C* factor) const {
+            const Contribution<T>&to_hidden = factors_.to_hidden, &to_head = factors_.to_head;
+            if (to_hidden.has_memory())
+                add_scaled(to_hidden, positions * factors_.width(), factor, to_hidden);
+            if (to_head.has_memory()) add_scaled(to_head, head_size(), factor, to_head);
+        }
+
+        const T* states = nullptr;   ///< of the chunk
+        Contribution<T> hidden_sum;  ///< their gradient
+
+    private:
+        std::int64_t head_size() const { return factors_.head.extents.count(); }
+
+        /// Calls part(first, count) for the vocabulary up to a multiple of 8, and for its last words:
+        /// cuBLASLt is several times slower with other extents, however rows are aligned.
+        template <class F>
+        void for_each_part(F&& part) const {
+            const std::int64_t vocabulary = factors_.head.extents[0], even = vocabulary / 8 * 8;
+            if (even > 0) part(std::int64_t{0}, even);
+            if (even < vocabulary) part(even, vocabulary - even);
+        }
+
+        LogitsFactors<T, T, T> factors_ = {};
+        Contribution<T> head_sum_;
+        Storage head_memory_;
+    };
 
     template <class T>
     static cuda::LossRows<T> rows_of(const ArrayView<T>& logits, const detail::CheckedTargets& targets,

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include <tenon/autograd/tape.hpp>
 #include <tenon/core/mismatch.hpp>
 #include <tenon/core/storage.hpp>
 #include <tenon/core/tensor.hpp>
@@ -44,6 +45,18 @@ constexpr bool cross_entropy_fits(const Extents& logits, const Extents& targets)
         if (extents_conflict(logits[axis], targets[axis])) return false;
     return true;
 }
+
+/// The factors of a product that logits are, or are the sum of, and where their gradients go, of no memory:
+/// not wanted.
+template <class T, class W, class G>
+struct LogitsFactors {
+    ArrayView<T> hidden;  ///< [..., width]
+    ArrayView<W> head;    ///< [vocabulary, width]
+    Contribution<G> to_hidden, to_head;
+
+    std::int64_t width() const { return head.extents[1]; }
+    bool wants_gradients() const { return to_hidden.has_memory() || to_head.has_memory(); }
+};
 
 namespace detail {
 
