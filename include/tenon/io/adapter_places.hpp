@@ -99,7 +99,7 @@ struct FoundAdapter {
     std::vector<AdapterTensor> tensors(const AdaptableLayer& layer, const CheckpointNames& names,
                                        ParameterBase& a, ParameterBase& b) const {
         if (parts.empty()) return tensors_of(layer, base, a, b);
-        std::vector<AdapterTensor> result;
+        std::vector<AdapterTensor> result, of_all_b;  // a matrix is read from tensors that follow each other
         const std::int64_t out = b.extents[1] / (layer.has_gates() ? 2 : 1), in = a.extents[2],
                            joined = b.extents[2], rank = joined / static_cast<std::int64_t>(parts.size());
         const Extents of_a(static_cast<int>(rank), static_cast<int>(in)),
@@ -115,8 +115,9 @@ struct FoundAdapter {
                     b_place{adapter_tensor(name, "lora_B.weight"), &b,   false, 0, out, out,
                             row * joined + rank * number,          of_b, joined};
                 result.push_back({a_place, a_place.shape()});
-                result.push_back({b_place, b_place.shape()});
+                of_all_b.push_back({b_place, b_place.shape()});
             }
+        result.insert(result.end(), of_all_b.begin(), of_all_b.end());
         return result;
     }
 };
