@@ -53,7 +53,7 @@ std::vector<std::string_view> documents(std::string_view text, std::size_t size)
 
 void encode(const std::string& path, const std::string& text, int runs) {
     const auto load = [&] { return Tokenizer::load(path); };
-    const std::vector<std::string_view> parts = documents(text, 100'000);
+    const std::vector<std::string_view> parts = documents(text, 4'000);
     std::size_t count = 0;
     for (const int threads : {1, 2}) {
         set_thread_count(threads);
