@@ -42,7 +42,7 @@ int main(int count, char** arguments) {
         std::vector<std::uint8_t> bytes(text.begin(), text.end());
         run(target, bytes);
         // Of long files some places only.
-        const std::size_t step = 1 + bytes.size() / 64;
+        const std::size_t step = 1 + bytes.size() / 32;
         for (std::size_t at = 0; at < bytes.size(); at += step) {
             run(target, std::span(bytes).first(at));
             const std::uint8_t kept = bytes[at];

@@ -3,7 +3,6 @@
 #include <tenon/model/accounting.hpp>
 #include <tenon/model/adapters.hpp>
 #include <tenon/model/gpt2.hpp>
-#include <tenon/nn/mixture_or_dense.hpp>
 
 #include "../support.hpp"
 
@@ -43,21 +42,6 @@ struct Bare : Small {
 
 struct Recomputed : Small {
     static constexpr bool recompute = true;
-};
-
-struct Experts : TransformerDefaults {
-    static constexpr int vocabulary = 11, context = 16, width = 8, depth = 2, heads = 2, hidden = 12;
-    static constexpr bool mixture_of_experts = true;
-    static constexpr int experts = 3, experts_per_token = 2;
-};
-struct PartlyDense : Experts {
-    static constexpr bool has_dense_layers = true, shared_expert = true;
-    static constexpr int dense_hidden = 20, shared_hidden = 5;
-    static constexpr LayerSet dense_layers = [] {
-        LayerSet layers;
-        layers.insert(0);
-        return layers;
-    }();
 };
 
 struct Huge : TransformerDefaults {
@@ -186,29 +170,6 @@ TEST_CASE("a step that trains adapters takes the memory that accounting says") {
     static_assert(
         training_memory<Transformer<Huge, Device, MixedBf16>>({.time = 1, .adapters = AdaptedLayers::all(16)})
             .master == 16 * 80LL * (2 * 2 * 8192 + 2 * (8192 + 1024) + 3 * (8192 + 28'672)) * 4);
-}
-
-TEST_CASE("adapters of mixtures of experts take the memory that accounting says") {
-    const auto check = []<class Model>(std::type_identity<Model>) {
-        Model model;
-        Adapters adapters(model, {.rank = 4, .targets = {"all-linear", "head"}}, seed(1));
-        std::int64_t count = 0, bytes = 0;
-        const auto add = [&](ParameterBase& parameter) {
-            bytes += parameter.size() * static_cast<std::int64_t>(size_of(parameter.type));
-        };
-        for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) { add(parameter); });
-        for_each_parameter(adapters, [&](std::string_view, ParameterBase& parameter) {
-            count += parameter.size();
-            add(parameter);
-        });
-        AdaptedLayers layers = AdaptedLayers::all(4);
-        layers.head = true;
-        const TrainingMemory expected = training_memory<Model>({.adapters = layers});
-        CHECK(expected.parameters == bytes);
-        CHECK(expected.optimizer == 2 * 4 * count);
-    };
-    check(std::type_identity<Transformer<Experts, Device, F32, Adapted>>());
-    check(std::type_identity<Transformer<PartlyDense, Device, MixedBf16, Adapted>>());
 }
 
 TEST_CASE("blocks that are computed again have the same loss and gradients") {

@@ -11,9 +11,11 @@
 #include <tenon/io/adapter_files.hpp>
 #include <tenon/io/load_checkpoint.hpp>
 #include <tenon/io/read_configuration.hpp>
+#include <tenon/model/accounting.hpp>
 #include <tenon/model/adapters.hpp>
 #include <tenon/model/mixtral.hpp>
 #include <tenon/model/transformer.hpp>
+#include <tenon/nn/mixture_or_dense.hpp>
 #include <tenon/training/trainer.hpp>
 
 #include "../io/temporary_folder.hpp"
@@ -32,6 +34,13 @@ struct Mixture : support::Small {
     static constexpr int depth = 1;
     static constexpr bool mixture_of_experts = true;
     static constexpr int experts = 3, experts_per_token = 2;
+};
+
+struct PartlyDense : Mixture {
+    static constexpr int depth = 2;
+    static constexpr bool has_dense_layers = true, shared_expert = true;
+    static constexpr int dense_hidden = 20, shared_hidden = 5;
+    static constexpr LayerSet dense_layers = support::Latent::dense_layers;
 };
 
 /// Whose logits are more than a product, by the embedding.
@@ -182,6 +191,29 @@ TEST_CASE("adapters everywhere are trained in mixed precision, routers' as the o
     const auto apart = logits_of(model, inputs);
     adapters.merge();
     CHECK(distance(logits_of(model, inputs), apart) < 0.1 * *std::max_element(apart.begin(), apart.end()));
+}
+
+TEST_CASE("adapters of mixtures of experts take the memory that accounting says") {
+    const auto check = []<class M>(std::type_identity<M>) {
+        M model;
+        Adapters adapters(model, {.rank = 4, .targets = {"all-linear", "head"}}, seed(1));
+        std::int64_t count = 0, bytes = 0;
+        const auto add = [&](ParameterBase& parameter) {
+            bytes += parameter.size() * static_cast<std::int64_t>(size_of(parameter.type));
+        };
+        for_each_parameter(model, [&](std::string_view, ParameterBase& parameter) { add(parameter); });
+        for_each_parameter(adapters, [&](std::string_view, ParameterBase& parameter) {
+            count += parameter.size();
+            add(parameter);
+        });
+        AdaptedLayers layers = AdaptedLayers::all(4);
+        layers.head = true;
+        const TrainingMemory expected = training_memory<M>({.adapters = layers});
+        CHECK(expected.parameters == bytes);
+        CHECK(expected.optimizer == 2 * static_cast<std::int64_t>(sizeof(typename M::Gradient)) * count);
+    };
+    check(std::type_identity<Model<Mixture, F64>>());
+    check(std::type_identity<Model<PartlyDense, MixedBf16>>());
 }
 
 TEST_CASE("a model with adapters everywhere writes the same merged and apart") {

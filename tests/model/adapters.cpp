@@ -86,7 +86,7 @@ TEST_CASE("adapters that are new change nothing; each is at the layers that its 
 TEST_CASE("the gradient of the loss for every adapter, the model's parameters having none") {
     for (const bool all : {false, true}) {
         Model model(seed(1));
-        Adapters adapters(model, {.rank = 3, .targets = {all ? "all-linear" : "value"}}, seed(2));
+        Adapters adapters(model, {.rank = 2, .targets = {all ? "all-linear" : "value"}}, seed(2));
         begin(adapters);
         const auto inputs = tokens(2, 5, 1), targets = tokens(2, 5, 4);
         CHECK(support::worst_gradient_error_of(adapters,
@@ -154,7 +154,7 @@ TEST_CASE("what an adapter reads drops out in passes of training, by the key's s
 TEST_CASE("the gradient with dropout, blocks that run again, and passes that do not train") {
     const auto inputs = tokens(2, 5, 1), targets = tokens(2, 5, 4);
     const DropoutKey key{seed(3), 9};
-    const AdapterOptions options{.rank = 3, .targets = {"all-linear"}, .dropout = 0.3};
+    const AdapterOptions options{.rank = 2, .targets = {"all-linear"}, .dropout = 0.3};
     Model model(seed(1));
     Adapters adapters(model, options, seed(2));
     begin(adapters);

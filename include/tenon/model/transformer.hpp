@@ -276,6 +276,7 @@ private:
                             const auto y = layer(input, table, NoCache(), drop_of_block, own);
                             return to->told(y, own);
                         } else {
+                            static_cast<void>(to);
                             return layer(input, table, NoCache(), drop_of_block);
                         }
                     },
