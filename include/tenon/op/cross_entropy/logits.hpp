@@ -22,9 +22,7 @@ struct LogitsOptions {
 };
 
 /// Says by its type that nothing is added to the product of hidden states and head.
-struct NoAddend {
-    explicit operator bool() const { return false; }
-};
+struct NoAddend {};
 
 /// A second product, of [..., rank] and [vocabulary, rank], that is added to that of hidden states and head:
 /// of an adapter, which not every model has that may have one.
