@@ -68,8 +68,7 @@ double kept_over_expected() {
     const auto ids = Tensor<int, Shape<batch, C::context>, Device>::filled(3);
     // From here on gradients have their memory.
     backward(cross_entropy(model(ids), ids));
-    for_each_parameter(
-        model, [](std::string_view, ParameterBase& parameter) { parameter.gradient->written = false; });
+    support::clear_gradients(model);
     const std::size_t before = Memory<Device>::used_bytes();
     const auto loss = cross_entropy(model(ids), ids);
     const double kept = static_cast<double>(Memory<Device>::used_bytes() - before);
@@ -87,8 +86,7 @@ double kept_with_adapters(const Targets& targets, const AdaptedLayers& layers) {
     const auto ids = Tensor<int, Shape<batch, C::context>, Device>::filled(3);
     const auto pass = [&] { return cross_entropy(model(ids, DropoutKey{seed(3)}), ids); };
     backward(pass());
-    for_each_parameter(
-        adapters, [](std::string_view, ParameterBase& parameter) { parameter.gradient->written = false; });
+    support::clear_gradients(adapters);
     const std::size_t before = Memory<Device>::used_bytes();
     const auto loss = pass();
     const double kept = static_cast<double>(Memory<Device>::used_bytes() - before);

@@ -7,10 +7,7 @@
 
 #include <doctest/doctest.h>
 
-#include <tenon/inference/generator.hpp>
 #include <tenon/io/adapter_files.hpp>
-#include <tenon/io/load_checkpoint.hpp>
-#include <tenon/io/read_configuration.hpp>
 #include <tenon/model/accounting.hpp>
 #include <tenon/model/adapters.hpp>
 #include <tenon/model/mixtral.hpp>
@@ -20,13 +17,18 @@
 
 #include "../io/temporary_folder.hpp"
 #include "../nn/model.hpp"
+#include "adapted.hpp"
 
 // Adapters elsewhere than at linear layers of blocks: at the matrices of experts, routers, the head and the
 // embedding.
 
 using namespace tenon;
+using support::begin;
 using support::Device;
+using support::distance;
+using support::logits_of;
 using support::tokens;
+using support::written_by;
 
 namespace {
 
@@ -55,32 +57,6 @@ using Model = Transformer<C, Device, P, Adapted>;
 
 const std::vector<std::string> everywhere{"all-linear", "head", "embedding"};
 
-/// B, too, is something, as after some training.
-template <class M>
-void begin(Adapters<M>& adapters) {
-    std::uint32_t number = 7;
-    for (const auto& entry : adapters.entries())
-        visit_element_type<M>(*entry.b, [&]<class T>(std::type_identity<T>) {
-            support::Numbers next(number++);
-            write_elements<T, Device>(*entry.b, [&](T* to) {
-                for (std::int64_t i = 0; i < entry.b->size(); ++i) to[i] = convert<T>(0.3 * next());
-            });
-        });
-}
-
-template <class M>
-std::vector<double> logits_of(const M& model, const support::Tokens& ids) {
-    const Tape::Pause pause(Tape::current());
-    return support::values(detach(model(ids).tensor()));
-}
-
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-    REQUIRE(a.size() == b.size());
-    double worst = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
-    return worst;
-}
-
 template <class M>
 std::vector<std::string> layers_of(const Adapters<M>& adapters) {
     std::vector<std::string> layers;
@@ -98,7 +74,7 @@ TEST_CASE_TEMPLATE("a model with adapters everywhere: gradients, merging, and wh
     const auto without = logits_of(model, inputs);
     Adapters adapters(model, {.rank = 1, .alpha = 2, .targets = everywhere}, seed(2));
     CHECK(logits_of(model, inputs) == without);
-    begin(adapters);
+    begin(adapters, 0.3);
     CHECK(support::worst_gradient_error_of(adapters, [&] { return cross_entropy(model(inputs), targets); }) <
           1e-6);
     for_each_parameter(model, [](std::string_view, ParameterBase& parameter) { CHECK(!parameter.gradient); });
@@ -151,7 +127,7 @@ TEST_CASE("names of layers that are not linear ones of a block, the model's and 
 TEST_CASE("lazy logits with an adapter are the same by the position, all at once, and in a loss") {
     Model<Capped> model(seed(1));
     Adapters adapters(model, {.rank = 3, .targets = {"head"}}, seed(2));
-    begin(adapters);
+    begin(adapters, 0.3);
     const auto inputs = tokens(3, 5, 1), targets = tokens(3, 5, 4);
     const auto gradients = [&](const auto& loss) {
         support::clear_gradients(adapters);
@@ -217,69 +193,42 @@ TEST_CASE("adapters of mixtures of experts take the memory that accounting says"
 }
 
 TEST_CASE("a model with adapters everywhere writes the same merged and apart") {
-    const std::vector<std::int32_t> prompt{1, 4, 2};
-    const auto written = [&](const auto& model) {
-        Generator generator(model, {.temperature = 0});
-        generator.feed(prompt);
-        std::vector<std::int32_t> tokens;
-        for (int i = 0; i < 12; ++i) tokens.push_back(generator.next());
-        return tokens;
-    };
     Model<Mixture> model(seed(1));
-    const auto without = written(model);
+    const auto without = written_by(model);
     Adapters adapters(model, {.rank = 2, .alpha = 9, .targets = everywhere}, seed(2));
-    begin(adapters);
-    const auto with = written(model);
+    begin(adapters, 0.3);
+    const auto with = written_by(model);
     CHECK(with != without);
     adapters.merge();
-    CHECK(written(Transformer<Mixture, Device, F64>(model)) == with);
+    CHECK(written_by(Transformer<Mixture, Device, F64>(model)) == with);
 }
 
 namespace {
 
-/// A small Mixtral, and adapters as PEFT saves them (see make.py).
-const std::string fixture = (std::filesystem::path(__FILE__).parent_path() / "lora/mixture").string();
+const support::AdapterFixture<Mixtral> fixture{
+    (std::filesystem::path(__FILE__).parent_path() / "lora/mixture").string()};
 
 using Loaded = Transformer<DynamicTransformer<Mixtral::Features>, Device, F64, Adapted>;
-
-Loaded loaded() {
-    const OwnedConfiguration configuration = read_configuration(fixture + "/config.json");
-    return load_model<Loaded>(Mixtral::sizes(configuration.table()), open_checkpoint(fixture),
-                              Mixtral::names);
-}
-
-std::vector<double> reference(const std::string& name) {
-    const Safetensors file = Safetensors::open(fixture + "/reference.safetensors");
-    const SafetensorsEntry& entry = file.at(name);
-    std::vector<double> values(entry.bytes.size() / size_of(entry.type));
-    detail::read_elements(entry, 0, static_cast<std::int64_t>(values.size()), values.data(), 1);
-    return values;
-}
-
-support::Tokens reference_ids() {
-    const std::vector<double> ids = reference("ids");
-    return support::Tokens::from(std::vector<int>(ids.begin(), ids.end()), 2, 9);
-}
 
 }  // namespace
 
 TEST_CASE("adapters of PEFT's form give PEFT's logits: of the tensors of all experts, or of each expert") {
-    const auto ids = reference_ids();
-    auto model = loaded();
-    CHECK(distance(logits_of(model, ids), reference("without")) < 1e-5);
+    const auto ids = fixture.ids();
+    auto model = fixture.load<Loaded>();
+    CHECK(distance(logits_of(model, ids), fixture.reference("without")) < 1e-5);
     for (const std::string form : {"joined", "numbered"}) {
-        const Adapters adapters = load_adapters(model, fixture + "/" + form, Mixtral::names);
+        const Adapters adapters = load_adapters(model, fixture.folder + "/" + form, Mixtral::names);
         CHECK(adapters.entries().size() == (form == "joined" ? 2 * 4 + 2 : 2 * 3));
         CHECK(adapters.find("blocks.1.feed_forward.gate_up")->rank() == (form == "joined" ? 2 : 4));
-        CHECK(distance(logits_of(model, ids), reference(form)) < 1e-5);
+        CHECK(distance(logits_of(model, ids), fixture.reference(form)) < 1e-5);
     }
 }
 
 TEST_CASE("adapters everywhere are written as PEFT reads them, and read again") {
-    const auto ids = reference_ids();
-    auto model = loaded();
+    const auto ids = fixture.ids();
+    auto model = fixture.load<Loaded>();
     for (const std::string form : {"joined", "numbered"}) {
-        Adapters adapters = load_adapters(model, fixture + "/" + form, Mixtral::names);
+        Adapters adapters = load_adapters(model, fixture.folder + "/" + form, Mixtral::names);
         const auto logits = logits_of(model, ids);
         const TemporaryFolder folder;
         save_adapters(adapters, model, folder.path(), Mixtral::names);
@@ -300,18 +249,18 @@ TEST_CASE("adapters everywhere are written as PEFT reads them, and read again") 
                   config.npos);
         else
             CHECK(config.find("layers.1.mlp.experts.gate_up_proj\": 4") != config.npos);
-        auto other = loaded();
+        auto other = fixture.load<Loaded>();
         const Adapters again = load_adapters(other, folder.path(), Mixtral::names);
         CHECK(distance(logits_of(other, ids), logits) < 1e-12);
     }
 }
 
 TEST_CASE("one of two tensors of experts is adapted, and told by the configuration") {
-    const auto ids = reference_ids();
+    const auto ids = fixture.ids();
     for (const std::string target : {"gate_up", "down"}) {
-        auto model = loaded(), other = loaded();
+        auto model = fixture.load<Loaded>(), other = fixture.load<Loaded>();
         Adapters adapters(model, {.rank = 2, .targets = {"feed_forward." + target}}, seed(2));
-        begin(adapters);
+        begin(adapters, 0.3);
         const TemporaryFolder folder;
         save_adapters(adapters, model, folder.path(), Mixtral::names);
         const Adapters again = load_adapters(other, folder.path(), Mixtral::names);
@@ -321,22 +270,9 @@ TEST_CASE("one of two tensors of experts is adapted, and told by the configurati
 }
 
 TEST_CASE("what is wrong with adapters of experts is named") {
-    auto model = loaded();
-    const TemporaryFolder folder;
+    auto model = fixture.load<Loaded>();
     const auto message = [&](const std::string& form, const std::string& from, const std::string& to) {
-        std::string config = read_file(fixture + "/" + form + "/adapter_config.json");
-        const std::size_t at = config.find(from);
-        REQUIRE(at != config.npos);
-        config.replace(at, from.size(), to);
-        write_file(folder / "adapter_config.json", config);
-        write_file(folder / "adapter_model.safetensors",
-                   read_file(fixture + "/" + form + "/adapter_model.safetensors"));
-        try {
-            load_adapters(model, folder.path(), Mixtral::names);
-            return std::string("loaded");
-        } catch (const FileError& error) {
-            return std::string(error.what());
-        }
+        return fixture.message(model, "/" + form, from, to);
     };
     CHECK(message("joined", "\"r\": 2", "\"r\": 3")
               .find("layers.0.mlp.experts.base_layer.lora_A.weight: expected shape [9, 8], got [6, 8]") !=

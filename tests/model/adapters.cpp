@@ -8,9 +8,7 @@
 
 #include <doctest/doctest.h>
 
-#include <tenon/inference/generator.hpp>
 #include <tenon/io/adapter_files.hpp>
-#include <tenon/io/read_configuration.hpp>
 #include <tenon/io/save_checkpoint.hpp>
 #include <tenon/model/adapters.hpp>
 #include <tenon/model/llama.hpp>
@@ -20,10 +18,15 @@
 
 #include "../io/temporary_folder.hpp"
 #include "../nn/model.hpp"
+#include "adapted.hpp"
 
 using namespace tenon;
+using support::begin;
 using support::Device;
+using support::distance;
+using support::logits_of;
 using support::tokens;
+using support::written_by;
 
 namespace {
 
@@ -33,29 +36,6 @@ using Plain = Transformer<support::Small, Device, F64>;
 struct Recomputed : support::Small {
     static constexpr bool recompute = true;
 };
-
-/// B, too, is something, as after some training.
-void begin(Adapters<Model>& adapters) {
-    std::uint32_t number = 7;
-    for (const auto& entry : adapters.entries()) {
-        support::Numbers next(number++);
-        write_elements<double, Device>(*entry.b, [&](double* to) {
-            for (std::int64_t i = 0; i < entry.b->size(); ++i) to[i] = next();
-        });
-    }
-}
-
-std::vector<double> logits_of(const Model& model, const support::Tokens& ids) {
-    const Tape::Pause pause(Tape::current());
-    return support::values(detach(model(ids).tensor()));
-}
-
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-    REQUIRE(a.size() == b.size());
-    double worst = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
-    return worst;
-}
 
 }  // namespace
 
@@ -182,24 +162,16 @@ TEST_CASE("the gradient with dropout, blocks that run again, and passes that do 
 }
 
 TEST_CASE("a model writes with its adapters, merged or not") {
-    const std::vector<std::int32_t> prompt{1, 4, 2};
-    const auto written = [&](const auto& model) {
-        Generator generator(model, {.temperature = 0});
-        generator.feed(prompt);
-        std::vector<std::int32_t> tokens;
-        for (int i = 0; i < 12; ++i) tokens.push_back(generator.next());
-        return tokens;
-    };
     Model model(seed(1));
-    const auto without = written(model);
-    CHECK(without == written(Plain(model)));
+    const auto without = written_by(model);
+    CHECK(without == written_by(Plain(model)));
     Adapters adapters(model, {.rank = 2, .alpha = 9, .targets = {"all-linear"}, .dropout = 0.5}, seed(2));
     begin(adapters);
-    const auto with = written(model);
+    const auto with = written_by(model);
     CHECK(with != without);
     CHECK(Tape::current().node_count() == 0);
     adapters.merge();
-    CHECK(written(Plain(model)) == with);
+    CHECK(written_by(Plain(model)) == with);
 }
 
 TEST_CASE("training changes adapters alone, which alone have gradients and moments") {
@@ -268,47 +240,28 @@ TEST_CASE("a run with adapters that is taken up goes on as if it had not stopped
 
 namespace {
 
-/// A checkpoint of a small Llama, and adapters that PEFT has made for it (see make.py there).
-const std::string fixture = (std::filesystem::path(__FILE__).parent_path() / "lora").string();
-
-template <class M>
-M loaded() {
-    const OwnedConfiguration configuration = read_configuration(fixture + "/config.json");
-    return load_model<M>(Llama::sizes(configuration.table()), open_checkpoint(fixture), Llama::names);
-}
-
-std::vector<double> reference(const std::string& name) {
-    const Safetensors file = Safetensors::open(fixture + "/reference.safetensors");
-    const SafetensorsEntry& entry = file.at(name);
-    std::vector<double> values(entry.bytes.size() / size_of(entry.type));
-    detail::read_elements(entry, 0, static_cast<std::int64_t>(values.size()), values.data(), 1);
-    return values;
-}
-
-support::Tokens reference_ids() {
-    const std::vector<double> ids = reference("ids");
-    return support::Tokens::from(std::vector<int>(ids.begin(), ids.end()), 2, 9);
-}
+const support::AdapterFixture<Llama> fixture{
+    (std::filesystem::path(__FILE__).parent_path() / "lora").string()};
 
 }  // namespace
 
 TEST_CASE("adapters of PEFT's form give PEFT's logits, and are written as they were read") {
-    const auto ids = reference_ids();
-    auto model = loaded<Model>();
-    CHECK(distance(logits_of(model, ids), reference("without")) < 1e-5);
-    Adapters adapters = load_adapters(model, fixture, Llama::names);
+    const auto ids = fixture.ids();
+    auto model = fixture.load<Model>();
+    CHECK(distance(logits_of(model, ids), fixture.reference("without")) < 1e-5);
+    Adapters adapters = load_adapters(model, fixture.folder, Llama::names);
     REQUIRE(adapters.entries().size() == 6);
     CHECK(adapters.options().rank == 3);
     CHECK(adapters.options().rank_stabilized);
     const auto logits = logits_of(model, ids);
-    CHECK(distance(logits, reference("logits")) < 1e-5);
+    CHECK(distance(logits, fixture.reference("logits")) < 1e-5);
 
     const TemporaryFolder folder;
     save_adapters(adapters, model, folder.path(), Llama::names);
     const std::string config = read_file(folder / "adapter_config.json");
     CHECK(config.find("\"lora_dropout\": 0") != config.npos);
     CHECK(config.find("\"target_modules\": [\"q_proj\", \"v_proj\", \"down_proj\"]") != config.npos);
-    auto other = loaded<Model>();
+    auto other = fixture.load<Model>();
     Adapters again = load_adapters(other, folder.path(), Llama::names);
     CHECK(logits_of(other, ids) == logits);
 }
@@ -336,21 +289,9 @@ TEST_CASE("layers that share a tensor of the checkpoint share an adapter there")
 }
 
 TEST_CASE("adapters that are not this model's are refused by name") {
-    const TemporaryFolder folder;
-    auto model = loaded<Model>();
+    auto model = fixture.load<Model>();
     const auto message = [&](const std::string& from, const std::string& to) {
-        std::string config = read_file(fixture + "/adapter_config.json");
-        const std::size_t at = config.find(from);
-        REQUIRE(at != config.npos);
-        config.replace(at, from.size(), to);
-        write_file(folder / "adapter_config.json", config);
-        write_file(folder / "adapter_model.safetensors", read_file(fixture + "/adapter_model.safetensors"));
-        try {
-            load_adapters(model, folder.path(), Llama::names);
-            return std::string("loaded");
-        } catch (const FileError& error) {
-            return std::string(error.what()).substr(folder.path().size() + 1);
-        }
+        return fixture.message(model, "", from, to);
     };
     CHECK(message("\"r\": 3", "\"r\": 3") == "loaded");
     CHECK(message("\"r\": 3", "\"r\": 2").find("q_proj.lora_A.weight: expected shape [2, 8], got [3, 8]") !=
@@ -371,8 +312,8 @@ TEST_CASE("adapters that are not this model's are refused by name") {
 }
 
 TEST_CASE("a loaded checkpoint is trained whole, and saved as it was loaded") {
-    const auto ids = reference_ids();
-    auto model = loaded<Trainable<Plain>>();
+    const auto ids = fixture.ids();
+    auto model = fixture.load<Trainable<Plain>>();
     AdamW optimizer{model, {.rate = 0.01}};
     std::vector<double> losses;
     for (int step = 0; step < 5; ++step) {
@@ -383,8 +324,8 @@ TEST_CASE("a loaded checkpoint is trained whole, and saved as it was loaded") {
     }
     CHECK(losses.back() < losses.front());
     const TemporaryFolder folder;
-    save_checkpoint(model, folder.path(), Llama::names, fixture);
-    CHECK(read_file(folder / "config.json") == read_file(fixture + "/config.json"));
+    save_checkpoint(model, folder.path(), Llama::names, fixture.folder);
+    CHECK(read_file(folder / "config.json") == read_file(fixture.folder + "/config.json"));
     const auto saved = load_model<Plain>(model.sizes, open_checkpoint(folder.path()), Llama::names);
     CHECK(support::values(saved(ids).tensor()) == support::values(detach(model(ids).tensor())));
 }

@@ -32,8 +32,7 @@ TEST_CASE("a batch in parts has the loss and the gradients of the whole") {
     const auto loss = cross_entropy(whole(ids), targets);
     backward(loss);
     for (const int parts : {1, 2, 3, 6}) {
-        for_each_parameter(
-            parted, [](std::string_view, ParameterBase& parameter) { parameter.gradient->written = false; });
+        support::clear_gradients(parted);
         const int rows = 6 / parts;
         const auto rows_of = [&](const support::Tokens& all, int part) {
             return support::Tokens(slice<0>(all, rows * part, rows * (part + 1)));

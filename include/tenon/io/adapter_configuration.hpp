@@ -138,23 +138,29 @@ inline AdapterConfiguration read_adapter_configuration(const std::string& path) 
 inline void write_adapter_configuration(const std::string& path, const AdapterConfiguration& configuration,
                                         bool transposed, std::string_view base_model) {
     const AdapterOptions& options = configuration.options;
-    const auto pattern = [](const auto& numbers) {
-        std::string text = "{";
-        for (const auto& [name, number] : numbers) {
-            if (text.size() > 1) text += ", ";
-            append_json_string(text, name);
-            text += ": ";
-            append_json_number(text, number);
+    const auto joined = [](const auto& items, const auto& append) {
+        std::string text;
+        for (const auto& item : items) {
+            if (!text.empty()) text += ", ";
+            append(text, item);
         }
-        return text + "}";
+        return text;
     };
-    const auto list = [](const std::vector<std::string>& names) {
-        std::string text = "[";
-        for (const std::string& name : names) {
-            if (text.size() > 1) text += ", ";
-            append_json_string(text, name);
-        }
-        return text + "]";
+    const auto pattern = [&](const AdapterConfiguration::Numbers& numbers) {
+        return "{" +
+               joined(numbers,
+                      [](std::string& text, const auto& number) {
+                          append_json_string(text, number.first);
+                          text += ": ";
+                          append_json_number(text, number.second);
+                      }) +
+               "}";
+    };
+    const auto list = [&](const std::vector<std::string>& names) {
+        return "[" +
+               joined(names,
+                      [](std::string& text, const std::string& name) { append_json_string(text, name); }) +
+               "]";
     };
     std::string text = "{\n  \"alpha_pattern\": " + pattern(configuration.alphas);
     text += ",\n  \"base_model_name_or_path\": ";

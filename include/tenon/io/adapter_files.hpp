@@ -50,7 +50,7 @@ std::vector<JoinedAdapter<typename Model::Value>> joined_adapters(const Adapters
     std::vector<std::pair<JoinedAdapter<T>, std::vector<Part>>> groups;
     for (const auto& entry : adapters.entries())
         for (const AdaptableLayer& layer : layers) {
-            if (layer.own != entry.layer || layer.is_whole() || layer.is_of_experts()) continue;
+            if (layer.own != entry.layer || !layer.shares_tensor()) continue;
             auto group = std::find_if(groups.begin(), groups.end(),
                                       [&](const auto& known) { return known.first.layer == layer.name; });
             if (group == groups.end())
@@ -152,7 +152,7 @@ void save_adapters(Adapters<Model>& adapters, Model& model, const std::string& f
     elements.reserve(2 * adapters.entries().size());
     for (const auto& entry : adapters.entries())
         for (const detail::AdaptableLayer& layer : layers) {
-            if (layer.own != entry.layer || !(layer.is_whole() || layer.is_of_experts())) continue;
+            if (layer.own != entry.layer || layer.shares_tensor()) continue;
             std::string base = layer.name;
             if (layer.is_of_experts()) {
                 base = layer.module();

@@ -38,8 +38,10 @@ struct AdaptableLayer {
     bool is_parameter() const { return is_router() || is_of_experts(); }
     /// Of experts: "model.layers.0.mlp.experts".
     std::string module() const { return name.substr(0, name.rfind('.')); }
-    /// Whether its outputs are all that the tensor has.
-    bool is_whole() const { return place.turns == 1 && place.outputs == place.parameter->extents[0]; }
+    /// Whether its outputs are but a part of a tensor's.
+    bool shares_tensor() const {
+        return !is_of_experts() && (place.turns != 1 || place.outputs != place.parameter->extents[0]);
+    }
 };
 
 template <class Model>
@@ -90,10 +92,15 @@ inline std::vector<AdapterTensor> tensors_of(const AdaptableLayer& layer, const 
 
 /// What a file has of one layer's adapter.
 struct FoundAdapter {
+    /// A layer of each expert, and its number among those that are joined.
+    struct Part {
+        std::string_view layer;
+        std::int64_t number;
+    };
+
     AdapterForm form;
-    std::string base;                          ///< the layer that its tensors are called by
-    std::vector<std::string_view> parts = {};  ///< of experts that have tensors of their own: their layers'…
-    std::vector<int> places_of_parts = {};     ///< …names, and their numbers among those that `layer` joins
+    std::string base;              ///< the layer that its tensors are called by
+    std::vector<Part> parts = {};  ///< of experts that have tensors of their own instead
 
     /// The tensors, of an adapter of this form.
     std::vector<AdapterTensor> tensors(const AdaptableLayer& layer, const CheckpointNames& names,
@@ -108,8 +115,9 @@ struct FoundAdapter {
             for (std::size_t i = 0; i < parts.size(); ++i) {
                 // A's are below each other, B's along the diagonal.
                 const auto number = static_cast<std::int64_t>(i);
-                const std::int64_t row = b.extents[1] * expert + places_of_parts[i] * out;
-                const std::string name(layer_of(expert_name(names, layer.own + ".weight", expert, parts[i])));
+                const std::int64_t row = b.extents[1] * expert + parts[i].number * out;
+                const std::string name(
+                    layer_of(expert_name(names, layer.own + ".weight", expert, parts[i].layer)));
                 const CheckpointPlace a_place{adapter_tensor(name, "lora_A.weight"),  &a,  false, 0, rank, 1,
                                               (joined * expert + rank * number) * in, of_a},
                     b_place{adapter_tensor(name, "lora_B.weight"), &b,   false, 0, out, out,
@@ -148,14 +156,12 @@ std::optional<FoundAdapter> find_adapter(const Source& file, const AdapterConfig
         return configuration.has_parameter(layer.name) ? std::optional(found(module)) : std::nullopt;
     if (names.experts.empty()) return std::nullopt;
     FoundAdapter result;
-    std::vector<std::string_view> parts{names.expert_down};
-    if (layer.has_gates()) parts = {names.expert_gate, names.expert_up};
+    const std::vector<std::string_view> parts = expert_layers(names, layer.own + ".weight");
     for (std::size_t i = 0; i < parts.size(); ++i) {
         const std::string first(layer_of(expert_name(names, layer.own + ".weight", 0, parts[i])));
         if (!has(first)) continue;
         result.form = configuration.form_of(first);
-        result.parts.push_back(parts[i]);
-        result.places_of_parts.push_back(static_cast<int>(i));
+        result.parts.push_back({parts[i], static_cast<std::int64_t>(i)});
     }
     if (result.parts.empty()) return std::nullopt;
     result.form.rank *= static_cast<int>(result.parts.size());

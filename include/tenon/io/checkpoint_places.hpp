@@ -80,11 +80,16 @@ struct CheckpointPlace {
 
 namespace detail {
 
+/// What an expert's layers are called that a parameter [experts, out, in] has below each other.
+inline std::vector<std::string_view> expert_layers(const CheckpointNames& names, std::string_view name) {
+    if (ParameterName(name).layer.ends_with("gate_up")) return {names.expert_gate, names.expert_up};
+    return {names.expert_down};
+}
+
 /// The places of a parameter [experts, out, in] whose experts have tensors of their own, or two each.
 inline void add_expert_places(const CheckpointNames& names, std::string_view name, ParameterBase& parameter,
                               std::vector<CheckpointPlace>& places) {
-    std::vector<std::string_view> layers{names.expert_down};
-    if (ParameterName(name).layer.ends_with("gate_up")) layers = {names.expert_gate, names.expert_up};
+    const std::vector<std::string_view> layers = expert_layers(names, name);
     const Extents extents(parameter.extents[1] / static_cast<int>(layers.size()), parameter.extents[2]);
     std::int64_t first = 0;
     for (int expert = 0; expert < parameter.extents[0]; ++expert)
@@ -99,8 +104,7 @@ inline void add_expert_places(const CheckpointNames& names, std::string_view nam
 /// what they are multiplied with.
 inline void add_stacked_places(const CheckpointNames& names, std::string_view name, ParameterBase& parameter,
                                std::vector<CheckpointPlace>& places) {
-    std::vector<std::string_view> layers{names.expert_down};
-    if (ParameterName(name).layer.ends_with("gate_up")) layers = {names.expert_gate, names.expert_up};
+    const std::vector<std::string_view> layers = expert_layers(names, name);
     const Extents& all = parameter.extents;
     const Extents extents(all[0], all[1] / static_cast<int>(layers.size()), all[2]);
     for (const std::string_view layer : layers) {

@@ -40,15 +40,13 @@ class Logits {
     static constexpr MatmulOptions right{.transpose_right = true};
 
 public:
-    using shape_type = ShapeOf<
-        MatmulRule<typename H::shape_type, typename W::shape_type, MatmulOptions{.transpose_right = true}>>;
+    using shape_type = ShapeOf<MatmulRule<typename H::shape_type, typename W::shape_type, right>>;
     using value_type = typename H::value_type;
     static constexpr bool is_tracked = any_tracked<H, W>;
     static constexpr bool is_plain = std::same_as<Options, PlainLogits>,
                           may_have_addend = !std::same_as<Addend, NoAddend>;
 
-    static constexpr bool fits =
-        matmul_rule(H::shape_type::codes, W::shape_type::codes, {.transpose_right = true}).ok();
+    static constexpr bool fits = matmul_rule(H::shape_type::codes, W::shape_type::codes, right).ok();
 
     /// Both are packed. Throws ShapeError where their widths differ, Error where an option is not finite or
     /// the cap is negative.
@@ -56,7 +54,7 @@ public:
            const Addend& addend = {}) requires(fits)
         : hidden(states), head(weight), options(options), addend(addend) {
         static_assert(H::is_packed && W::is_packed, "logits take packed tensors");
-        const Deduction deduction = matmul_rule(hidden.extents(), head.extents(), {.transpose_right = true});
+        const Deduction deduction = matmul_rule(hidden.extents(), head.extents(), right);
         if (!deduction.ok())
             throw_mismatch<mismatch::matmul_inner_extents_differ>(hidden.extents(), head.extents());
         extents_ = detail::ExtentsOf<shape_type>(deduction.extents);
